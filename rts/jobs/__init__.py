@@ -1,0 +1,1 @@
+"""What runs when, who is leader, and the record of each run."""

@@ -1,0 +1,1 @@
+"""Mail, sent from the outbox."""

@@ -1,0 +1,1 @@
+"""Allocation procedures, list generation, list quality. Pure."""

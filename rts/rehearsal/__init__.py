@@ -1,0 +1,1 @@
+"""A whole trial on a test clock, through the real deeds."""

@@ -1,0 +1,1 @@
+"""The database: tables, migrations, transaction, locks, kit ledger, audit trail, outbox."""

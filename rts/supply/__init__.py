@@ -1,0 +1,1 @@
+"""Kit life cycle, expiry clocks, resupply decision, calendars. Pure."""

@@ -1,0 +1,362 @@
+"""A trial's definition as plain frozen data. Pure: no file, clock or database.
+
+Two parts, two files. The public part may be read by everyone who works on the trial. The restricted part (procedure,
+block sizes, kit types and which arm each belongs to, list plans) reveals arms or predicts them: it is stored
+sealed, and its `repr` says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, time
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """An arm as the registry names it: public name and integer allocation weight."""
+
+    name: str
+    ratio: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a stratification factor: values v with `at_least` <= v < `below` (None: unbounded)."""
+
+    code: str
+    label: str
+    at_least: float | None
+    below: float | None
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A stratification factor: the value that is entered, its bounds, unit, decimals and the levels cut from it."""
+
+    code: str
+    label: str
+    unit: str
+    minimum: float
+    maximum: float
+    decimals: int
+    levels: tuple[Level, ...]
+
+    def level_of(self, value: float) -> Level:
+        """The level `value` falls into. Raises ValueError outside the factor's bounds."""
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"{self.code} must be between {self.minimum:g} and {self.maximum:g}")
+        for level in self.levels:
+            if (level.at_least is None or value >= level.at_least) and (level.below is None or value < level.below):
+                return level
+        raise ValueError(f"no level of {self.code} holds {value:g}")
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One line of the eligibility checklist.
+
+    `kind` is `inclusion` (must be answered yes) or `exclusion` (must be answered no). `rule` is `confirm` (a person
+    answers) or `age` (the system checks `minimum`..`maximum` whole years from year of birth and the date of consent;
+    the person confirms only in the edge years where a birthday decides) or `factor` (the entered value of the stratification factor `factor`
+    must be within `minimum`..`maximum`).
+    """
+
+    code: str
+    kind: str
+    text: str
+    rule: str = "confirm"
+    factor: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A scheduled visit: day after randomisation, window in days, and kits to dispense at each dose level.
+
+    `window_before` and `window_after` are days (>= 0). `kits` maps dose level to {kit group: quantity}; SIRIUS has the one
+    dose level `standard` and the one group `study-drug`. An empty mapping: nothing is dispensed.
+    """
+
+    code: str
+    label: str
+    day: int
+    window_before: int
+    window_after: int
+    kits: dict[str, dict[str, int]]
+
+    def quantity(self, dose_level: str, group: str) -> int:
+        """Kits of `group` to dispense at this visit on `dose_level`."""
+        return self.kits.get(dose_level, {}).get(group, 0)
+
+
+@dataclass(frozen=True)
+class ExpiryRules:
+    """The three expiry clocks, in days before the last usable day (rts.supply.expiry).
+
+    DND: do not dispense, `dnd_by_visit` overrides it for a visit code; DNC: do not count; DNS: do not ship.
+    """
+
+    dnd: int
+    dnc: int
+    dns: int
+    dnd_by_visit: dict[str, int]
+
+    def dnd_at(self, visit: str) -> int:
+        """DND in days for a visit code."""
+        return self.dnd_by_visit.get(visit, self.dnd)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Working days of a depot or site. Weekdays are ISO (1 = Monday).
+
+    `closed` are dates with no work though the weekday says work; `makeup` are weekend dates worked instead (they are
+    working and receiving days, never shipping days unless the weekday ships); `known_until` is the last day the dated lists cover.
+    """
+
+    working_weekdays: tuple[int, ...]
+    closed: tuple[date, ...]
+    makeup: tuple[date, ...]
+    known_until: date
+
+
+@dataclass(frozen=True)
+class Depot:
+    """A depot: zone, calendar, cut-off in its local time, processing in working days, ship weekdays, parent."""
+
+    code: str
+    name: str
+    city: str
+    country: str
+    time_zone: str
+    cut_off: time
+    processing_days: int
+    ship_weekdays: tuple[int, ...]
+    calendar: Calendar
+    parent: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site: zone, depot that supplies it, carrier days from the depot, supply class, receiving calendar, planned opening, rate.
+
+    `planned_rate` is the planned number of randomised subjects per day (recruitment plan and forecasts).
+    """
+
+    code: str
+    name: str
+    city: str
+    country: str
+    time_zone: str
+    depot: str
+    transit_days: int
+    supply_class: str
+    planned_opening: date
+    planned_rate: float
+    calendar: Calendar
+
+
+@dataclass(frozen=True)
+class SupplyClass:
+    """Levels of a class of sites, in kits of each type: first shipment, min/max policy, predictive buffers."""
+
+    code: str
+    initial: int
+    minimum: int
+    maximum: int
+    buffer_minimum: int
+    buffer_maximum: int
+
+
+@dataclass(frozen=True)
+class SupplyRules:
+    """Resupply parameters (rts.supply.resupply). Windows in days.
+
+    `policy` is `predictive` or `minmax`; `fires` is `le` (usable <= trigger) or `lt`; `scope` is `all`, `group` or `fired`; `blind_rule` is
+    `none`, `at_least_one_each`, `pad`, `ratio` or `equal`. `new_subjects` switches on the Poisson-gamma prediction
+    (`prior_shape`, `prior_rate` in days, `epsilon`). `loss_allowance` replaces the buffers after the last subject is randomised.
+    `minimum_consignment` and `maximum_consignment` count kits of all types; `night_run` is the depot's local time of the run.
+    """
+
+    policy: str
+    fires: str
+    scope: str
+    blind_rule: str
+    short_window: int
+    long_window: int
+    new_subjects: bool
+    prior_shape: float
+    prior_rate: float
+    epsilon: float
+    loss_allowance: int
+    pack: int
+    minimum_consignment: int
+    maximum_consignment: int
+    overdue_after_days: int
+    night_run: time
+    classes: tuple[SupplyClass, ...]
+
+    def class_of(self, code: str) -> SupplyClass:
+        """The class named `code`. Raises KeyError when there is none."""
+        for supply_class in self.classes:
+            if supply_class.code == code:
+                return supply_class
+        raise KeyError(code)
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Most subjects to randomise: in the trial, at any one site (`site`, overridden by `by_site`), in any one stratum. None: no cap."""
+
+    trial: int
+    site: int | None
+    stratum: int | None
+    by_site: dict[str, int]
+    by_stratum: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Registry facts that a page or a document shows."""
+
+    number: str
+    secondary: tuple[str, ...]
+    title: str
+    sponsor: str
+    collaborators: tuple[str, ...]
+    phase: str
+    design: str
+    registered_on: date
+    first_enrolment_on: date | None
+    countries: tuple[str, ...]
+    primary_outcome: str
+
+
+@dataclass(frozen=True)
+class TrialDefinition:
+    """The public part. `code` is the trial's permanent code; `assumptions` lists what the registry record does not state.
+
+    `gates` are the dated gates a site must pass before kits may be sent to it and subjects randomised (SHIP-02, UNBL-07).
+    """
+
+    code: str
+    short_title: str
+    protocol_version: str
+    registry: Registry
+    target: int
+    masking: tuple[str, ...]
+    treatments: tuple[Treatment, ...]
+    factors: tuple[Factor, ...]
+    criteria: tuple[Criterion, ...]
+    dose_levels: tuple[str, ...]
+    kit_groups: tuple[str, ...]
+    visits: tuple[Visit, ...]
+    end_of_treatment_day: int
+    expiry: ExpiryRules
+    depots: tuple[Depot, ...]
+    sites: tuple[Site, ...]
+    gates: tuple[str, ...]
+    supply: SupplyRules
+    caps: Caps
+    languages: tuple[str, ...]
+    low_entries_warning: int
+    assumptions: tuple[str, ...]
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Stratum codes in definition order: every combination of levels, the last factor varying fastest."""
+        codes = [""]
+        for factor in self.factors:
+            codes = [f"{code}.{level.code}" if code else level.code for code in codes for level in factor.levels]
+        return tuple(codes) if self.factors else ("all",)
+
+    def stratum_of(self, values: dict[str, float]) -> str:
+        """The stratum code for entered factor values. Raises KeyError or ValueError for a missing or impossible one."""
+        return ".".join(factor.level_of(values[factor.code]).code for factor in self.factors) or "all"
+
+    def visit(self, code: str) -> Visit:
+        """The visit named `code`. Raises KeyError when there is none."""
+        for visit in self.visits:
+            if visit.code == code:
+                return visit
+        raise KeyError(code)
+
+    def site(self, code: str) -> Site:
+        """The site named `code`. Raises KeyError when there is none."""
+        for site in self.sites:
+            if site.code == code:
+                return site
+        raise KeyError(code)
+
+    def depot(self, code: str) -> Depot:
+        """The depot named `code`. Raises KeyError when there is none."""
+        for depot in self.depots:
+            if depot.code == code:
+                return depot
+        raise KeyError(code)
+
+
+@dataclass(frozen=True, repr=False)
+class Arm:
+    """An arm as lists hold it: opaque code, and the public treatment name it stands for."""
+
+    code: str
+    treatment: str
+
+
+@dataclass(frozen=True, repr=False)
+class KitType:
+    """A kit type: opaque code, arm code, kit group (all types of a group look alike)."""
+
+    code: str
+    arm: str
+    group: str
+
+
+@dataclass(frozen=True, repr=False)
+class SubjectListPlan:
+    """A subject list to be generated: id, number prefix, entries per stratum."""
+
+    list_id: str
+    prefix: str
+    length: int
+
+
+@dataclass(frozen=True, repr=False)
+class KitListPlan:
+    """A kit list to be generated: one per blinded lot, every type of the group, one expiry (last usable day)."""
+
+    list_id: str
+    prefix: str
+    blinded_lot: str
+    expiry: date
+    released_from: date
+    manufacturing_lots: dict[str, str]
+    quantities: dict[str, int]
+
+
+@dataclass(frozen=True, repr=False)
+class RestrictedDefinition:
+    """The restricted part. `trial` must equal the public code; `procedure` is `permuted-blocks`.
+
+    `manufacturing_lots` of a kit list plan maps kit type code to the manufacturing lot it comes from.
+    """
+
+    trial: str
+    procedure: str
+    block_sizes: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    kit_types: tuple[KitType, ...]
+    subject_lists: tuple[SubjectListPlan, ...]
+    kit_lists: tuple[KitListPlan, ...]
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+    def treatment_of(self, arm: str) -> str:
+        """The public treatment name of an arm code. Raises KeyError when there is none."""
+        for candidate in self.arms:
+            if candidate.code == arm:
+                return candidate.treatment
+        raise KeyError("no such arm")

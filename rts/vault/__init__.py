@@ -1,0 +1,1 @@
+"""Keys, sealing, openers, sealed list files, commitments. The only room that holds a key."""
