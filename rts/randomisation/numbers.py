@@ -1,0 +1,66 @@
+"""Randomisation and kit numbers, which tell nothing of order, stratum or arm, and the salts of the commitment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+from rts.randomisation.streams import draw_below
+
+MOST_ENTRIES = 90_000_000
+"""The most entries one list can number: nine digits before the check digits, of which a tenth are used."""
+
+SALT_LENGTH = 16
+"""Length of an entry's salt, in bytes."""
+
+_NUMBER = re.compile(r"[A-Z]{1,3}([1-9][0-9]{3,8})([0-9]{2})")
+
+
+def digits_for(entries: int) -> int:
+    """How many digits the numbers of a list have before their check digits.
+
+    At least four, and so many that at most one number in ten is used: a mistyped number then rarely meets another.
+    Raises ValueError above `MOST_ENTRIES`.
+    """
+    if entries > MOST_ENTRIES:
+        raise ValueError(f"a list numbers at most {MOST_ENTRIES} entries")
+    digits = 4
+    while 9 * 10 ** (digits - 1) < 10 * entries:
+        digits += 1
+    return digits
+
+
+def draw_numbers(prefix: str, entries: int, words: Iterator[int]) -> list[str]:
+    """`entries` different numbers in the order drawn, each with `prefix` before and two check digits behind.
+
+    Raises ValueError above `MOST_ENTRIES`.
+    """
+    smallest = 10 ** (digits_for(entries) - 1)
+    drawn: dict[int, None] = {}
+    for draw in draw_below(9 * smallest, words):
+        drawn[smallest + draw] = None
+        if len(drawn) == entries:
+            break
+    return [f"{prefix}{value}{check_digits(value)}" for value in drawn]
+
+
+def draw_salts(entries: int, blocks: Iterator[bytes]) -> list[bytes]:
+    """`entries` salts of 16 bytes, two from each block."""
+    pairs = islice(blocks, (entries + 1) // 2)
+    salts = [salt for block in pairs for salt in (block[:SALT_LENGTH], block[SALT_LENGTH:])]
+    return salts[:entries]
+
+
+def check_digits(value: int) -> str:
+    """The two check digits of `value` by ISO 7064 MOD 97-10: 794 has 44."""
+    return f"{98 - value * 100 % 97:02d}"
+
+
+def has_valid_check_digits(number: str) -> bool:
+    """Whether `number` is written as numbers are (prefix, digits) and its last two digits are the right check digits.
+
+    It finds every single wrong digit and every swap of two neighbours. It does not say that such a number exists.
+    """
+    written = _NUMBER.fullmatch(number)
+    return written is not None and check_digits(int(written[1])) == written[2]
