@@ -1,0 +1,226 @@
+"""The life cycle of a kit: one table of moves, and what always holds of a ledger of moves. Pure.
+
+A kit begins `packed` (its list is active, its lot not yet released) and changes only by a move of `MOVES`; whatever is
+not in the table is refused. Type labels that occur here were opened by the caller; nothing here prints them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.supply.expiry import may_be_dispensed
+
+
+class Sealed:
+    """A value that holds type labels: its `repr`, and so its `str`, says nothing."""
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+
+class KitState(StrEnum):
+    """Where a kit stands. `available`, `assigned` and `quarantined` kits are on hand at a site."""
+
+    PACKED = "packed"
+    IN_DEPOT = "in_depot"
+    REQUESTED = "requested"
+    IN_TRANSIT = "in_transit"
+    AVAILABLE = "available"
+    ASSIGNED = "assigned"
+    DISPENSED = "dispensed"
+    QUARANTINED = "quarantined"
+    DAMAGED = "damaged"
+    MISSING = "missing"
+    LOST_IN_TRANSIT = "lost_in_transit"
+    LOST = "lost"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class Move(StrEnum):
+    """What may happen to a kit, in the words of those who do it."""
+
+    RELEASE_LOT = "release_lot"
+    REQUEST = "request"
+    CANCEL_REQUEST = "cancel_request"
+    SHIP = "ship"
+    RECEIVE_GOOD = "receive_good"
+    RECEIVE_DAMAGED = "receive_damaged"
+    RECEIVE_MISSING = "receive_missing"
+    RECEIVE_EXCURSION = "receive_excursion"
+    LOSE_IN_TRANSIT = "lose_in_transit"
+    QUARANTINE = "quarantine"
+    RELEASE_FROM_QUARANTINE = "release_from_quarantine"
+    REJECT = "reject"
+    ASSIGN = "assign"
+    UNASSIGN = "unassign"
+    DISPENSE = "dispense"
+    REPORT_DAMAGED = "report_damaged"
+    REPORT_LOST = "report_lost"
+    EXPIRE = "expire"
+
+
+ON_HAND = frozenset({KitState.AVAILABLE, KitState.ASSIGNED, KitState.QUARANTINED})
+
+MOVES: dict[Move, tuple[frozenset[KitState], KitState]] = {
+    Move.RELEASE_LOT: (frozenset({KitState.PACKED}), KitState.IN_DEPOT),
+    Move.REQUEST: (frozenset({KitState.IN_DEPOT}), KitState.REQUESTED),
+    Move.CANCEL_REQUEST: (frozenset({KitState.REQUESTED}), KitState.IN_DEPOT),
+    Move.SHIP: (frozenset({KitState.REQUESTED}), KitState.IN_TRANSIT),
+    Move.RECEIVE_GOOD: (frozenset({KitState.IN_TRANSIT}), KitState.AVAILABLE),
+    Move.RECEIVE_DAMAGED: (frozenset({KitState.IN_TRANSIT}), KitState.DAMAGED),
+    Move.RECEIVE_MISSING: (frozenset({KitState.IN_TRANSIT}), KitState.MISSING),
+    Move.RECEIVE_EXCURSION: (frozenset({KitState.IN_TRANSIT}), KitState.QUARANTINED),
+    Move.LOSE_IN_TRANSIT: (frozenset({KitState.IN_TRANSIT}), KitState.LOST_IN_TRANSIT),
+    Move.QUARANTINE: (frozenset({KitState.AVAILABLE, KitState.ASSIGNED}), KitState.QUARANTINED),
+    Move.RELEASE_FROM_QUARANTINE: (frozenset({KitState.QUARANTINED}), KitState.AVAILABLE),
+    Move.REJECT: (frozenset({KitState.QUARANTINED}), KitState.REJECTED),
+    Move.ASSIGN: (frozenset({KitState.AVAILABLE}), KitState.ASSIGNED),
+    Move.UNASSIGN: (frozenset({KitState.ASSIGNED}), KitState.AVAILABLE),
+    Move.DISPENSE: (frozenset({KitState.ASSIGNED}), KitState.DISPENSED),
+    Move.REPORT_DAMAGED: (ON_HAND, KitState.DAMAGED),
+    Move.REPORT_LOST: (ON_HAND, KitState.LOST),
+    Move.EXPIRE: (ON_HAND | {KitState.PACKED, KitState.IN_DEPOT}, KitState.EXPIRED),
+}
+
+
+def state_after(state: KitState, move: Move) -> KitState:
+    """The state of a kit after `move`. Raises Refusal (`rule`, `kit.move`) when the table has no such move."""
+    allowed_from, to = MOVES[move]
+    if state not in allowed_from:
+        raise refuse(
+            "rule",
+            "kit.move",
+            say("a kit that is %(state)s cannot do this: %(move)s", state=state.value, move=move.value),
+        )
+    return to
+
+
+def replay(moves: Iterable[Move]) -> KitState:
+    """The state of a kit after all its moves, from `packed` on. Raises Refusal (`rule`, `kit.move`) at the first
+    illegal one."""
+    state = KitState.PACKED
+    for move in moves:
+        state = state_after(state, move)
+    return state
+
+
+def refuse_undispensable(*, state: KitState, kit_site: str, site: str, expiry: date, dnd: int, on: date) -> None:
+    """Refuse a kit that must not be handed to a subject at `site` on the site-local date `on`.
+
+    `dnd` is the visit's do-not-dispense clock in days. Names every rule that fails (code `rule`): `kit.site`,
+    `kit.move`, `kit.expiry`. Whether the kit's type is the subject's is for the holder of an opener to judge, not for
+    this function.
+    """
+    failed = []
+    if kit_site != site:
+        failed.append(FailedRule("kit.site", say("this kit is not at this site"), "kit"))
+    if state not in MOVES[Move.DISPENSE][0]:
+        failed.append(
+            FailedRule("kit.move", say("a kit that is %(state)s cannot be dispensed", state=state.value), "kit")
+        )
+    if not may_be_dispensed(on, expiry, dnd):
+        failed.append(FailedRule("kit.expiry", say("this kit expires before the end of the dosing interval"), "kit"))
+    refuse_all("rule", failed)
+
+
+@dataclass(frozen=True, repr=False)
+class LedgerRow(Sealed):
+    """One line of the kit ledger: the move and the state it left the kit in.
+
+    `place` is the site a kit is sent to, arrives or stands at (empty: sites are not told apart); `kit_type` is an
+    opened label, or empty when the caller holds no opener.
+    """
+
+    kit: str
+    move: Move
+    state: KitState
+    place: str = ""
+    kit_type: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class BrokenIdentity(Sealed):
+    """An identity that does not hold: its name (`sent`, `received` or `released`), where, of which type, and both
+    sides.
+
+    An empty `place` or `kit_type` means all places or all types together.
+    """
+
+    identity: str
+    place: str
+    kit_type: str
+    left: int
+    right: int
+
+
+_RECEIPTS = frozenset({Move.RECEIVE_GOOD, Move.RECEIVE_DAMAGED, Move.RECEIVE_EXCURSION})
+_SITE_FATES = frozenset({KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, KitState.REJECTED})
+_LOST_ON_THE_WAY = frozenset({KitState.IN_TRANSIT, KitState.LOST_IN_TRANSIT, KitState.MISSING})
+
+
+def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
+    """The conservation identities that a kit ledger breaks; empty when all hold.
+
+    `rows` hold each kit's moves in the order they happened; kits may be interleaved. Checked over everything, per
+    place, per type, and per place and type (`released` has no place):
+
+    - sent to a site = in transit + lost on the way + missing + received (damaged included);
+    - received = on hand + ever dispensed + expired + damaged + lost + rejected;
+    - released = ever dispensed + undispensed by the same fates.
+
+    Left sides count moves; right sides count where kits ended, by the recorded states. The two come from different
+    columns, so a row that is missing, doubled or edited shows.
+    """
+    history: dict[str, list[LedgerRow]] = defaultdict(list)
+    for row in rows:
+        history[row.kit].append(row)
+    left: Counter[tuple[str, str, str]] = Counter()
+    right: Counter[tuple[str, str, str]] = Counter()
+
+    def count(side: Counter[tuple[str, str, str]], identity: str, row: LedgerRow) -> None:
+        places = {"", row.place} if identity != "released" else {""}
+        for place in places:
+            for kit_type in {"", row.kit_type}:
+                side[identity, place, kit_type] += 1
+
+    for steps in history.values():
+        released = False
+        dispensed = False
+        for row in steps:
+            if row.move is Move.RELEASE_LOT:
+                released = True
+                count(left, "released", row)
+            elif row.move is Move.SHIP:
+                count(left, "sent", row)
+            elif row.move in _RECEIPTS:
+                count(right, "sent", row)
+                count(left, "received", row)
+            elif row.move is Move.DISPENSE:
+                dispensed = True
+                count(right, "received", row)
+                count(right, "released", row)
+        last = steps[-1]
+        before = steps[-2].state if len(steps) > 1 else KitState.PACKED
+        if last.state in _LOST_ON_THE_WAY:
+            count(right, "sent", last)
+        # A kit that expires in the depot has never been at a site; one damaged on receipt has.
+        at_site = last.state in ON_HAND or (
+            last.state in _SITE_FATES and (before in ON_HAND or last.move is Move.RECEIVE_DAMAGED)
+        )
+        if at_site and not dispensed:
+            count(right, "received", last)
+        never_released = last.state is KitState.PACKED or (last.state is KitState.EXPIRED and not released)
+        if not dispensed and not never_released and last.state is not KitState.DISPENSED:
+            count(right, "released", last)
+
+    return [
+        BrokenIdentity(*key, left=left[key], right=right[key])
+        for key in sorted(left.keys() | right.keys())
+        if left[key] != right[key]
+    ]
