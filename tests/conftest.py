@@ -1,0 +1,145 @@
+"""What every test may ask for: databases, a mail server, a browser. Each is the real thing, and missing means failing."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from tests.infrastructure import chromium, mail, network, postgresql
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.infrastructure.databases import Databases
+
+# A busy machine makes an example slow, not wrong.
+hypothesis.settings.register_profile("rts", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("rts")
+
+POSTGRESQL_HOME = pytest.StashKey[Path]()
+
+sqlite_and_postgresql = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The session's first process makes the folder in which its workers find, or start, the one PostgreSQL server."""
+    worker = getattr(config, "workerinput", None)
+    config.stash[POSTGRESQL_HOME] = Path(worker["postgresql_home"]) if worker else postgresql.make_home()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:  # type: ignore[no-untyped-def]
+    node.workerinput["postgresql_home"] = str(node.config.stash[POSTGRESQL_HOME])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The first process stops the server, after all its workers are done."""
+    if not hasattr(config, "workerinput"):
+        postgresql.remove_home(config.stash[POSTGRESQL_HOME])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser or PostgreSQL by what it asks for, so that no mark can be forgotten."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        for fixture, mark in (("browser", "browser"), ("postgresql_server", "postgresql")):
+            if fixture in fixtures:
+                item.add_marker(mark)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _network_is_banned() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        network.ban_network(monkeypatch)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(pytestconfig: pytest.Config) -> postgresql.PostgresqlServer:
+    """The session's PostgreSQL server; most tests want `database_url` instead."""
+    return postgresql.PostgresqlServer(pytestconfig.stash[POSTGRESQL_HOME])
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: postgresql.PostgresqlServer) -> Iterator[str]:
+    """The address of a PostgreSQL database with nothing in it, for this test alone."""
+    address = postgresql_server.create_database()
+    yield address
+    postgresql_server.drop_database(address)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> "Databases":
+    from tests.infrastructure.databases import SqliteDatabases
+
+    return SqliteDatabases(tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture(scope="session")
+def _postgresql_databases(postgresql_server: postgresql.PostgresqlServer) -> Iterator["Databases"]:
+    from tests.infrastructure.databases import PostgresqlDatabases
+
+    databases = PostgresqlDatabases(postgresql_server)
+    yield databases
+    databases.remove(databases.template)
+
+
+@pytest.fixture(params=sqlite_and_postgresql)
+def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Call it for the address of a fresh migrated database, as often as the test needs one; runs once on each kind.
+
+    For one kind only: `@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)`.
+    """
+    databases: Databases = request.getfixturevalue(f"_{request.param}_databases")
+    made: list[str] = []
+
+    def create() -> str:
+        made.append(databases.create())
+        return made[-1]
+
+    yield create
+    for address in made:
+        databases.remove(address)
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], str]) -> str:
+    """The address of a fresh migrated database, for this test alone; the test runs once on SQLite, once on PostgreSQL."""
+    return new_database()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[mail.MailServer]:
+    """A running SMTP server that keeps what it receives."""
+    server = mail.MailServer("127.0.0.1", mail.free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium, started once per process; most tests want `browser_page` or `phone_page`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = chromium.launch(playwright)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def browser_page(browser: "Browser") -> Iterator["Page"]:
+    """A page as wide as a pharmacy PC's: 1280 pixels."""
+    with chromium.open_page(browser, chromium.DESKTOP) as page:
+        yield page
+
+
+@pytest.fixture
+def phone_page(browser: "Browser") -> Iterator["Page"]:
+    """A page as wide as a phone, 390 pixels, touched rather than clicked."""
+    with chromium.open_page(browser, chromium.PHONE, touch=True) as page:
+        yield page
