@@ -73,14 +73,11 @@ class PermutedBlocks(NeverPrinted):
 def generate(inputs: PermutedBlocks) -> SubjectList:
     """The list of `inputs`. Equal inputs give the same list, byte for byte."""
     streams = ListStreams(inputs.seed, SCHEME, inputs.list_id)
-    return complete_subject_list(
-        streams,
-        inputs.prefix,
-        (
-            (stratum, arms_of_stratum(inputs, streams.words("sizes", stratum), streams.words("order", stratum)))
-            for stratum in inputs.strata
-        ),
-    )
+    arms = {
+        stratum: arms_of_stratum(inputs, streams.words("sizes", stratum), streams.words("order", stratum))
+        for stratum in inputs.strata
+    }
+    return complete_subject_list(streams, inputs.prefix, arms)
 
 
 def arms_of_stratum(inputs: PermutedBlocks, sizes: Iterator[int], order: Iterator[int]) -> list[str]:

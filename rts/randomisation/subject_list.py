@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rts.randomisation.commitment import subject_leaf, tree_hash
@@ -31,20 +31,19 @@ class SubjectList(NeverPrinted):
 
 
 def complete_subject_list(
-    streams: ListStreams, prefix: str, arms_by_stratum: Iterable[tuple[str, Sequence[str]]]
+    streams: ListStreams, prefix: str, arms_by_stratum: Mapping[str, Sequence[str]]
 ) -> SubjectList:
-    """The list whose arms a scheme has decided: (stratum, arm codes by position) in definition order.
+    """The list whose arms a scheme has decided: arm codes by position for each stratum, in definition order.
 
     Numbers and salts run on over the strata, from streams of their own.
     """
-    places = [
-        (stratum, position, arm) for stratum, arms in arms_by_stratum for position, arm in enumerate(arms, start=1)
-    ]
-    numbers = draw_numbers(prefix, len(places), streams.words("numbers"))
-    salts = draw_salts(len(places), streams.blocks("salts"))
+    length = sum(map(len, arms_by_stratum.values()))
+    numbers = iter(draw_numbers(prefix, length, streams.words("numbers")))
+    salts = iter(draw_salts(length, streams.blocks("salts")))
     entries = tuple(
-        Entry(stratum, position, number, arm, salt)
-        for (stratum, position, arm), number, salt in zip(places, numbers, salts, strict=True)
+        Entry(stratum, position, next(numbers), arm, next(salts))
+        for stratum, arms in arms_by_stratum.items()
+        for position, arm in enumerate(arms, start=1)
     )
     return SubjectList(entries, commitment_of_entries(entries))
 
