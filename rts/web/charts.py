@@ -1,0 +1,391 @@
+"""The geometry of the pictures: data in, coordinates and table rows out. No I/O, no clock, no wording.
+
+`templates/_macros/charts.html` draws what these functions return as SVG, with the same data as a table below.
+Lengths are in SVG user units of a fixed view box; days are the local dates of the site, depot or trial shown.
+Every value axis starts at zero. A picture for blinded people never has one series or line per kit type or arm:
+the caller passes totals, or series by state, site or depot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+WIDTH = 640
+HEIGHT = 280
+TOP = 16
+RIGHT = WIDTH - 16
+BOTTOM = HEIGHT - 36
+DIGIT = 11
+"""Width kept for one digit of a value label, wide enough for the larger letters used on a phone."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: its coordinate and label; `minor` marks may lose their label on a narrow screen."""
+
+    at: float
+    label: str
+    minor: bool = False
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The plotting area (edges in user units), the marks along it, and where today is (None when outside)."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    across: tuple[Tick, ...]
+    up: tuple[Tick, ...]
+    today: float | None
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+@dataclass(frozen=True)
+class PlannedCount:
+    """What the plan expects by the end of `day`: the middle and the edges of its band, in subjects."""
+
+    day: date
+    planned: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RecruitmentRow:
+    """One table row under the recruitment picture; `randomised` is None for days still to come."""
+
+    day: date
+    planned: float
+    low: float
+    high: float
+    randomised: int | None
+
+
+@dataclass(frozen=True)
+class RecruitmentChart:
+    """Cumulative randomised subjects beside the plan. Paths are SVG path data, empty when there is nothing to draw."""
+
+    axes: Axes
+    band: str
+    plan: str
+    randomised: str
+    latest: tuple[float, float] | None
+    target_at: float | None
+    target: int | None
+    count: int
+    rows: tuple[RecruitmentRow, ...]
+
+
+@dataclass(frozen=True)
+class StockRow:
+    """One table row under the stock picture: kits at the end of `day`, and whether that is a forecast."""
+
+    day: date
+    kits: int
+    forecast: bool
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A mark at the foot of the stock picture: `kits` expire on `day`, drawn at `at`."""
+
+    at: float
+    day: date
+    kits: int
+
+
+@dataclass(frozen=True)
+class StockChart:
+    """Stock by day as steps, its forecast, the trigger and resupply levels, and the days on which kits expire."""
+
+    axes: Axes
+    stock: str
+    forecast: str
+    trigger: int | None
+    trigger_at: float | None
+    level: int | None
+    level_at: float | None
+    expiries: tuple[Mark, ...]
+    rows: tuple[StockRow, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One rectangle of a bar; `series` counts from 0 and chooses the pattern."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    series: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The bar of one month with its total and where the total is written."""
+
+    month: date
+    total: int
+    label_x: float
+    label_y: float
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class ExpiryRow:
+    """One table row under the expiry picture: kits of each series that expire in `month`, and their sum."""
+
+    month: date
+    kits: tuple[int, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class ExpiryChart:
+    """Stock by the month in which it expires, one bar a month, stacked by series; months without kits are shown."""
+
+    axes: Axes
+    series: tuple[str, ...]
+    bars: tuple[Bar, ...]
+    rows: tuple[ExpiryRow, ...]
+
+
+def value_scale(most: float) -> tuple[int, int]:
+    """Top and step of a value axis from zero that holds `most`: whole steps of 1, 2 or 5 × 10ⁿ, at most five."""
+    magnitude = 1
+    while True:
+        for factor in (1, 2, 5):
+            step = factor * magnitude
+            steps = max(1, -int(-most // step))
+            if steps <= 5:
+                return steps * step, step
+        magnitude *= 10
+
+
+def recruitment_chart(
+    plan: Sequence[PlannedCount],
+    randomised: Sequence[tuple[date, int]],
+    today: date,
+    target: int | None = None,
+) -> RecruitmentChart:
+    """Cumulative randomised subjects against the plan with its band.
+
+    `randomised` holds the cumulative count at the end of each day on which it changed; it is carried on to `today`.
+    Raises ValueError when days do not increase or a count is negative or falls.
+    """
+    _require_increasing([point.day for point in plan], "plan")
+    _require_increasing([day for day, _ in randomised], "randomised")
+    counts = [count for _, count in randomised]
+    if any(later < earlier for earlier, later in zip([0, *counts], counts, strict=False)):
+        raise ValueError("randomised: a cumulative count cannot fall or be negative")
+    days = [point.day for point in plan] + [day for day, _ in randomised]
+    most = max([*(point.high for point in plan), *counts, target or 0], default=0)
+    scale = _Scale(days, today, most)
+    band = ""
+    if plan:
+        upper = [(scale.x(point.day), scale.y(point.high)) for point in plan]
+        lower = [(scale.x(point.day), scale.y(point.low)) for point in reversed(plan)]
+        band = _line([*upper, *lower]) + "Z"
+    seen = [(day, count) for day, count in randomised if day <= today]
+    count = seen[-1][1] if seen else 0
+    return RecruitmentChart(
+        axes=scale.axes(today),
+        band=band,
+        plan=_line([(scale.x(point.day), scale.y(point.planned)) for point in plan]),
+        randomised=_steps(scale, seen, until=today),
+        latest=(scale.x(today), scale.y(count)) if seen else None,
+        target_at=scale.y(target) if target else None,
+        target=target,
+        count=count,
+        rows=tuple(
+            RecruitmentRow(
+                point.day,
+                point.planned,
+                point.low,
+                point.high,
+                _count_on(seen, point.day) if point.day <= today else None,
+            )
+            for point in plan
+        ),
+    )
+
+
+def stock_chart(
+    stock: Sequence[tuple[date, int]],
+    today: date,
+    *,
+    trigger: int | None = None,
+    level: int | None = None,
+    forecast: Sequence[tuple[date, int]] = (),
+    expiries: Sequence[tuple[date, int]] = (),
+) -> StockChart:
+    """Kits in stock by day as steps, with the trigger and resupply levels and the days on which kits expire.
+
+    `stock` holds the count from each day on which it changed and is carried on to `today`; `forecast` likewise for
+    days after today. Raises ValueError when days do not increase or a count is negative.
+    """
+    _require_increasing([day for day, _ in stock], "stock")
+    _require_increasing([day for day, _ in forecast], "forecast")
+    if any(kits < 0 for _, kits in [*stock, *forecast, *expiries]):
+        raise ValueError("stock: a count of kits cannot be negative")
+    if forecast and forecast[0][0] <= today:
+        raise ValueError("forecast: its first day is after today")
+    days = [day for day, _ in [*stock, *forecast]]
+    most = max([*(kits for _, kits in [*stock, *forecast]), trigger or 0, level or 0], default=0)
+    scale = _Scale(days, today, most)
+    seen = [(day, kits) for day, kits in stock if day <= today]
+    ahead = [(today, seen[-1][1]), *forecast] if seen and forecast else list(forecast)
+    return StockChart(
+        axes=scale.axes(today),
+        stock=_steps(scale, seen, until=today),
+        forecast=_steps(scale, ahead, until=scale.last if ahead else today),
+        trigger=trigger,
+        trigger_at=None if trigger is None else scale.y(trigger),
+        level=level,
+        level_at=None if level is None else scale.y(level),
+        expiries=tuple(Mark(scale.x(day), day, kits) for day, kits in expiries if scale.first <= day <= scale.last),
+        rows=tuple(
+            [StockRow(day, kits, False) for day, kits in seen] + [StockRow(day, kits, True) for day, kits in forecast]
+        ),
+    )
+
+
+def expiry_chart(
+    kits: Sequence[tuple[date, Sequence[int]]],
+    series: Sequence[str],
+    today: date,
+) -> ExpiryChart:
+    """Kits by the month in which they expire, stacked in the order of `series`.
+
+    The day of each date is ignored; months between the first (or today's) and the last without kits get empty bars.
+    Raises ValueError when a month occurs twice, a count is negative, or there are not as many counts as series.
+    """
+    by_month: dict[date, tuple[int, ...]] = {}
+    for day, counts in kits:
+        month = day.replace(day=1)
+        if month in by_month:
+            raise ValueError(f"kits: the month {month:%Y-%m} occurs twice")
+        if len(counts) != len(series):
+            raise ValueError(f"kits: {len(counts)} counts for {len(series)} series in {month:%Y-%m}")
+        if any(count < 0 for count in counts):
+            raise ValueError("kits: a count of kits cannot be negative")
+        by_month[month] = tuple(counts)
+    this_month = today.replace(day=1)
+    months = [min([*by_month, this_month])]
+    while months[-1] < max([*by_month, this_month]):
+        months.append(_month_after(months[-1]))
+    rows = tuple(
+        ExpiryRow(month, counts, sum(counts))
+        for month in months
+        for counts in [by_month.get(month, (0,) * len(series))]
+    )
+    top, step = value_scale(max(row.total for row in rows))
+    left = _left_of(top)
+    slot = (RIGHT - left) / len(months)
+    thickness = min(slot * 0.64, 44)
+    bars = []
+    for place, row in enumerate(rows):
+        middle = left + slot * (place + 0.5)
+        segments = []
+        below = 0
+        for index, count in enumerate(row.kits):
+            if count:
+                high, low = _height(below + count, top), _height(below, top)
+                segments.append(
+                    Segment(round(middle - thickness / 2, 1), high, round(thickness, 1), round(low - high, 1), index)
+                )
+            below += count
+        bars.append(Bar(row.month, row.total, round(middle, 1), round(_height(row.total, top) - 6, 1), tuple(segments)))
+    days_in_month = (_month_after(this_month) - this_month).days
+    today_at = left + slot * (months.index(this_month) + (today.day - 1) / days_in_month)
+    every = -(-len(months) // 8)
+    across = tuple(
+        Tick(round(left + slot * (place + 0.5), 1), f"{month:%Y-%m}", minor=(place // every) % 2 == 1)
+        for place, month in enumerate(months)
+        if place % every == 0
+    )
+    axes = Axes(left, RIGHT, TOP, BOTTOM, across, _value_ticks(top, step), round(today_at, 1))
+    return ExpiryChart(axes, tuple(series), tuple(bars), rows)
+
+
+class _Scale:
+    """Days across and counts up, as coordinates in the plotting area."""
+
+    def __init__(self, days: Sequence[date], today: date, most: float) -> None:
+        self.first = min([*days, today])
+        self.last = max([*days, today, self.first + timedelta(days=1)])
+        self.top, self.step = value_scale(most)
+        self.left = _left_of(self.top)
+
+    def x(self, day: date) -> float:
+        return round(self.left + (RIGHT - self.left) * (day - self.first).days / (self.last - self.first).days, 1)
+
+    def y(self, value: float) -> float:
+        return _height(value, self.top)
+
+    def axes(self, today: date) -> Axes:
+        days = _tick_days(self.first, self.last)
+        whole_months = (self.last - self.first).days > 70
+        across = tuple(
+            Tick(self.x(day), f"{day:%Y-%m}" if whole_months else f"{day:%m-%d}", minor=place % 2 == 1)
+            for place, day in enumerate(days)
+        )
+        return Axes(self.left, RIGHT, TOP, BOTTOM, across, _value_ticks(self.top, self.step), self.x(today))
+
+
+def _left_of(top: int) -> float:
+    return 14 + DIGIT * len(f"{top:,}")
+
+
+def _height(value: float, top: int) -> float:
+    return round(BOTTOM - (BOTTOM - TOP) * value / top, 1)
+
+
+def _value_ticks(top: int, step: int) -> tuple[Tick, ...]:
+    return tuple(Tick(_height(value, top), f"{value:,}") for value in range(0, top + 1, step))
+
+
+def _tick_days(first: date, last: date) -> list[date]:
+    """Up to about eight days to label: every so many days on short spans, firsts of months on long ones."""
+    span = (last - first).days
+    if span <= 70:
+        apart = next(days for days in (1, 2, 7, 14) if span // days <= 7)
+        return [first + timedelta(days=days) for days in range(0, span + 1, apart)]
+    months = []
+    month = first if first.day == 1 else _month_after(first)
+    while month <= last:
+        months.append(month)
+        month = _month_after(month)
+    return months[:: -(-len(months) // 8)]
+
+
+def _month_after(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def _count_on(steps: Sequence[tuple[date, int]], day: date) -> int:
+    return max((count for changed, count in steps if changed <= day), default=0)
+
+
+def _line(points: Sequence[tuple[float, float]]) -> str:
+    return "".join(f"{'L' if place else 'M'}{x:g},{y:g}" for place, (x, y) in enumerate(points))
+
+
+def _steps(scale: _Scale, values: Sequence[tuple[date, int]], until: date) -> str:
+    if not values:
+        return ""
+    day, value = values[0]
+    path = f"M{scale.x(day):g},{scale.y(value):g}"
+    for day, value in values[1:]:
+        path += f"H{scale.x(day):g}V{scale.y(value):g}"
+    return path + f"H{scale.x(until):g}"
+
+
+def _require_increasing(days: Sequence[date], name: str) -> None:
+    if any(later <= earlier for earlier, later in zip(days, days[1:], strict=False)):
+        raise ValueError(f"{name}: days must increase")
