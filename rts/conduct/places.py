@@ -1,0 +1,61 @@
+"""What most deeds look up first: the site with the definition in force there today, and a subject within the actor's scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select
+
+from rts.access.actor import Actor, require
+from rts.access.permissions import Permission
+from rts.clock import local_date
+from rts.refusal import refuse, say
+from rts.store import definitions
+from rts.store.tables import DefinitionVersion, Site, Subject, Trial
+from rts.store.transaction import Transaction
+from rts.trial.definition import Site as SiteFacts
+from rts.trial.definition import TrialDefinition
+
+
+@dataclass(frozen=True)
+class Place:
+    """A site today: its local date, and the definition version in force there."""
+
+    site: Site
+    today: date
+    version: DefinitionVersion
+    definition: TrialDefinition
+    facts: SiteFacts
+
+
+def place_of(tx: Transaction, site: Site) -> Place:
+    """`site` with the definition in force on its local date now. Raises Refusal when none is in force."""
+    zone = definitions.latest(tx, site.trial).site(site.code).time_zone
+    today = local_date(tx.now, zone)
+    version = definitions.version_in_force(tx, site, today)
+    definition = definitions.parsed(version.public_text)
+    return Place(site, today, version, definition, definition.site(site.code))
+
+
+def open_site(tx: Transaction, site: Site) -> Place:
+    """The place of a site that is open. Raises Refusal `rule` when it is not yet open or has closed."""
+    if site.state != "open":
+        raise refuse(
+            "rule",
+            "site.not_open",
+            say("Site %(site)s is not open for new subjects (%(state)s). Ask the trial manager.", site=site.code, state=site.state),
+            "site",
+        )
+    return place_of(tx, site)
+
+
+def subject_at(tx: Transaction, actor: Actor, permission: Permission, trial_code: str, code: str) -> tuple[Trial, Site, Subject]:
+    """The subject `code`, once `permission` at its site is proven. Raises Refusal `not_found` alike for an unknown subject and another site's."""
+    trial = tx.trial(trial_code)
+    subject = tx.session.scalar(select(Subject).where(Subject.trial_id == trial.id, Subject.code == code.strip().upper()))
+    if subject is None:
+        require(tx, actor, permission, trial, None) if actor.may(permission, trial) else tx.act_as(actor, "none")
+        raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
+    require(tx, actor, permission, trial, subject.site)
+    return trial, subject.site, subject

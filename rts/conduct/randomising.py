@@ -1,0 +1,202 @@
+"""Randomisation: in one transaction a subject takes the next entry of the stratum and the first visit's kits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from rts.access.actor import Actor
+from rts.access.permissions import Permission
+from rts.access.signatures import sign
+from rts.access.sign_in import Confirmation
+from rts.conduct.kits_at_site import opened_shelf, set_aside, stock_gate_holds
+from rts.conduct.perform import Done
+from rts.conduct.places import Place, place_of, subject_at
+from rts.conduct.recipients import people_with
+from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
+from rts.store import definitions, locks, outbox
+from rts.store.sealed_rows import open_entry
+from rts.store.tables import ListEntry, ListFile, Subject, Trial
+from rts.store.transaction import Transaction
+from rts.trial.eligibility import failed_criteria
+from rts.vault.vault import Opener
+
+MEANING = "I confirm eligibility and randomise this subject"
+
+
+@dataclass(frozen=True)
+class RandomiseSubject:
+    """Randomise a screened subject. `answers` are the confirmed criteria by code, `values` the entered stratification values by factor code;
+    `age_confirmed` is the investigator's word in the edge years of the age rule."""
+
+    trial: str
+    subject: str
+    answers: dict[str, bool]
+    values: dict[str, float]
+    age_confirmed: bool = False
+
+
+def failed_rules(tx: Transaction, place: Place, trial: Trial, subject: Subject, command: RandomiseSubject) -> list[FailedRule]:
+    """Every rule that speaks against randomising, none of which depends on an arm. The review page asks it too."""
+    failed = []
+    if place.site.state != "open":
+        failed.append(FailedRule("site.not_open", say("Site %(site)s is closed to new subjects.", site=place.site.code)))
+    failed += failed_criteria(
+        place.definition,
+        command.answers,
+        subject.year_of_birth,
+        subject.consent_on,
+        command.values,
+        command.age_confirmed,
+        place.today,
+    )
+    caps = place.definition.caps
+    counted = select(func.count()).where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
+    if (tx.session.scalar(counted) or 0) >= caps.trial:
+        failed.append(FailedRule("cap.trial", say("The trial has randomised its %(cap)d subjects.", cap=caps.trial)))
+    site_cap = caps.by_site.get(place.site.code, caps.site)
+    if site_cap is not None and (tx.session.scalar(counted.where(Subject.site_id == place.site.id)) or 0) >= site_cap:
+        failed.append(FailedRule("cap.site", say("Site %(site)s has randomised its %(cap)d subjects.", site=place.site.code, cap=site_cap)))
+    if not failed:
+        stratum = place.definition.stratum_of(command.values)
+        stratum_cap = caps.by_stratum.get(stratum, caps.stratum)
+        if stratum_cap is not None and (tx.session.scalar(counted.where(Subject.stratum == stratum)) or 0) >= stratum_cap:
+            failed.append(FailedRule("cap.stratum", say("This stratum has randomised its %(cap)d subjects.", cap=stratum_cap)))
+    return failed
+
+
+def _next_entry(tx: Transaction, trial: Trial, stratum: str) -> ListEntry:
+    entry = tx.session.scalar(
+        select(ListEntry)
+        .join(ListFile)
+        .where(
+            ListFile.trial_id == trial.id,
+            ListFile.kind == "subjects",
+            ListFile.state == "active",
+            ListFile.purpose == tx.installation.environment,
+            ListEntry.stratum == stratum,
+            ListEntry.subject_id.is_(None),
+        )
+        .order_by(ListFile.activated_at, ListFile.id, ListEntry.position)
+        .limit(1)
+    )
+    if entry is None:
+        raise refuse(
+            "rule",
+            "list.no_entry",
+            say("No allocation is available for this stratum. Nothing was recorded; call the trial manager."),
+        )
+    return entry
+
+
+def randomise_subject(
+    tx: Transaction, actor: Actor, command: RandomiseSubject, opener: Opener, confirmation: Confirmation | None
+) -> Done:
+    """Randomise. Raises Refusal naming every failed rule; then nothing is taken and nothing recorded."""
+    trial, site, subject = subject_at(tx, actor, Permission.RANDOMISE, command.trial, command.subject)
+    place = place_of(tx, site)
+    locks.take(tx.session, locks.randomisation(trial.code), locks.site_stock(trial.code, site.code))
+    tx.session.refresh(subject)
+    tx.session.refresh(site)
+    if subject.randomised_at is not None:
+        raise refuse(
+            "conflict",
+            "subject.already_randomised",
+            say("Subject %(subject)s was randomised already, as %(number)s.", subject=subject.code, number=subject.randomisation_number),
+            "subject",
+        )
+    if subject.state != "screened":
+        raise refuse("conflict", "subject.state", say("Subject %(subject)s is not in screening.", subject=subject.code), "subject")
+    refuse_all("rule", failed_rules(tx, place, trial, subject, command))
+
+    visit = place.definition.visits[0]
+    restricted = definitions.open_restricted(tx, trial, place.version, opener)
+    shelf = opened_shelf(tx, site, opener)
+    if not stock_gate_holds(place, restricted, shelf, visit, subject.dose_level):
+        raise refuse(
+            "rule",
+            "stock.gate",
+            say(
+                "Site %(site)s does not hold enough kits to randomise a subject now. Call the supply manager: a shipment can be sent at once.",
+                site=site.code,
+            ),
+        )
+    stratum = place.definition.stratum_of(command.values)
+    entry = _next_entry(tx, trial, stratum)
+    opened = open_entry(tx, entry, opener)
+    used = tx.session.execute(
+        ListEntry.__table__.update()  # type: ignore[attr-defined]
+        .where(ListEntry.id == entry.id, ListEntry.subject_id.is_(None))
+        .values(subject_id=subject.id, used_at=tx.now)
+    )
+    if used.rowcount != 1:
+        raise Refusal("conflict", FailedRule("list.taken", say("Another subject was randomised at the same moment. Repeat.")))
+    subject.state = "randomised"
+    subject.answers = json.dumps(command.answers, sort_keys=True)
+    subject.factor_values = json.dumps(command.values, sort_keys=True)
+    subject.stratum = stratum
+    subject.version_id = place.version.id
+    subject.randomised_at, subject.randomised_on, subject.randomised_by = tx.now, place.today, actor.name
+    subject.randomisation_number = opened.number
+    record = {
+        "trial": trial.code,
+        "site": site.code,
+        "subject": subject.code,
+        "randomisation_number": opened.number,
+        "consent_on": subject.consent_on.isoformat(),
+        "year_of_birth": subject.year_of_birth,
+        "sex": subject.sex,
+        "answers": command.answers,
+        "values": {code: float(value) for code, value in command.values.items()},
+        "stratum": stratum,
+        "definition": place.version.digest,
+    }
+    sign(
+        tx, actor, confirmation, MEANING, "randomisation", subject.code, record, trial=trial, time_zone=place.facts.time_zone
+    )
+    kits = set_aside(tx, place, restricted, shelf, subject, opened.arm, visit, actor.name)
+    tx.audit(
+        "subject.randomised",
+        "subject",
+        subject.code,
+        {**record, "visit": visit.code, "kits": list(kits.numbers)},
+        trial=trial,
+        site=site,
+        before={"state": "screened"},
+        after={"state": "randomised"},
+        definition=place.version.version,
+        mentions=tuple(("kit", number) for number in kits.numbers),
+    )
+    tx.audit(
+        "allocation.taken",
+        "subject",
+        subject.code,
+        {
+            "list": entry.list.list_id,
+            "stratum": stratum,
+            "position": entry.position,
+            "arm": opened.arm,
+            "kits": list(kits.numbers),
+            "possible_leak": kits.possible_leak,
+        },
+        trial=trial,
+        site=site,
+        definition=place.version.version,
+        sealed=True,
+    )
+    outbox.write(
+        tx,
+        "randomisation",
+        trial,
+        people_with(tx, trial, Permission.SITE_MANAGE),
+        say("%(trial)s: subject %(subject)s randomised", trial=trial.code, subject=subject.code),
+        say(
+            "Subject %(subject)s at site %(site)s was randomised as %(number)s. Sign in to see more.",
+            subject=subject.code,
+            site=site.code,
+            number=opened.number,
+        ),
+    )
+    return Done("randomise_subject", {"trial": trial.code, "site": site.code, "subject": subject.code})

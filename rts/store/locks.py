@@ -1,0 +1,46 @@
+"""The one place where deeds take locks: sorted, once a transaction, as late as possible.
+
+PostgreSQL takes transaction-level advisory locks. SQLite has one writer at a time: its lock is the write transaction itself, and asking for a lock outside
+one is an error, never silently nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+def randomisation(trial: str) -> str:
+    """The lock of a trial's lists and caps."""
+    return f"randomisation:{trial}"
+
+
+def site_stock(trial: str, site: str) -> str:
+    """The lock of a site's kits."""
+    return f"stock:{trial}:{site}"
+
+
+def depot_stock(trial: str, depot: str) -> str:
+    """The lock of a depot's kits."""
+    return f"depot:{trial}:{depot}"
+
+
+def audit_chain(chain_id: str) -> str:
+    """The lock of an audit chain; taken last, held only until the commit that follows."""
+    return f"audit:{chain_id}"
+
+
+def take(session: Session, *names: str) -> None:
+    """Take the locks `names` until the transaction ends, waiting for whoever holds them.
+
+    Raises RuntimeError in a transaction that may not write: there a lock would protect nothing.
+    """
+    if not session.info.get("rts_write"):
+        raise RuntimeError("a lock is taken in a write transaction only")
+    if session.get_bind().dialect.name != "postgresql":
+        return  # BEGIN IMMEDIATE already excludes every other writer; the check above proves that it was used
+    for name in sorted(names):
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})

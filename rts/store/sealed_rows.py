@@ -1,0 +1,80 @@
+"""The sealed records of list entries and kits: how a row becomes a `Sealed`, and what it says once opened.
+
+Functions that take an `Opener` are the only ones that see an arm or a kit type.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from rts.store.tables import Kit, ListEntry, ListFile
+from rts.supply.picking import StockKit
+from rts.vault.entries import Entry, EntryContext, unpack_entry
+from rts.vault.sealed import Sealed, WrappedKey
+from rts.vault.vault import Opener
+
+if TYPE_CHECKING:
+    from rts.store.transaction import Transaction
+
+
+def key_to_text(key: WrappedKey) -> str:
+    """A wrapped data key as the text of a column."""
+    return json.dumps({"version": key.version, "wrap": base64.b64encode(key.wrap).decode(), "context": key.context})
+
+
+def key_from_text(text: str) -> WrappedKey:
+    """The wrapped data key of a column."""
+    fields = json.loads(text)
+    return WrappedKey(fields["version"], base64.b64decode(fields["wrap"]), fields["context"])
+
+
+def manifest_digest(list_file: ListFile) -> bytes:
+    """SHA-256 of a list's manifest, which binds every record to its list."""
+    return hashlib.sha256(list_file.manifest.encode()).digest()
+
+
+def sealed_entry(tx: Transaction, entry: ListEntry) -> Sealed:
+    """An entry's record, sealed."""
+    context = EntryContext(manifest_digest(entry.list), entry.stratum, entry.position)
+    return tx.store.vault.sealed(key_from_text(entry.list.data_key), entry.record, context)
+
+
+def open_entry(tx: Transaction, entry: ListEntry, opener: Opener) -> Entry:
+    """What an entry says: randomisation number, arm code, salt."""
+    return unpack_entry(opener.open(sealed_entry(tx, entry)))
+
+
+@dataclass(frozen=True, repr=False)
+class OpenedKit:
+    """A kit with its type and secret pick rank read; prints as `<sealed>`."""
+
+    kit: Kit
+    kit_type: str
+    pick_rank: int
+    expiry: date
+    lot: str
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+    def as_stock(self) -> StockKit:
+        """The kit as the picking rules take it."""
+        return StockKit(self.kit.number, self.kit_type, self.lot, self.expiry, self.pick_rank)
+
+
+def open_kits(tx: Transaction, kits: list[Kit], opener: Opener) -> list[OpenedKit]:
+    """`kits` with their types read. The caller chooses them by place and state only, so that what is opened depends on no arm."""
+    keys: dict[int, tuple[WrappedKey, bytes]] = {}
+    opened = []
+    for kit in kits:
+        if kit.list_id not in keys:
+            keys[kit.list_id] = key_from_text(kit.list.data_key), manifest_digest(kit.list)
+        key, digest = keys[kit.list_id]
+        entry = unpack_entry(opener.open(tx.store.vault.sealed(key, kit.record, EntryContext(digest, "", kit.position))))
+        opened.append(OpenedKit(kit, entry.arm, entry.pick_rank, kit.lot.expiry, kit.lot.code))
+    return opened

@@ -1,0 +1,188 @@
+"""The unit of work: state, kit ledger, outgoing notices and audit events commit together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from rts.clock import Clock
+from rts.entropy import Entropy
+from rts.refusal import refuse, say
+from rts.store import audit
+from rts.store.tables import Installation, Site, Trial
+from rts.vault.vault import Opener, Vault
+
+
+class Doer(Protocol):
+    """Who does a deed, as the audit trail names them: a person, or a service with its job run."""
+
+    @property
+    def name(self) -> str:
+        """User name, or service and run."""
+        ...
+
+    @property
+    def organisation(self) -> str:
+        """The organisation they belong to."""
+        ...
+
+
+@dataclass
+class Store:
+    """The database with what a transaction needs beside it: clock, random source and vault."""
+
+    engine: Engine
+    clock: Clock
+    entropy: Entropy
+    vault: Vault
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
+        """Begin a transaction; commit it when the block ends, roll back when it raises.
+
+        A database that is full, locked or gone becomes a `Refusal` with code `unavailable`.
+        """
+        options = {"rts_write": write}
+        if self.engine.dialect.name == "postgresql":
+            options["postgresql_readonly"] = not write
+        try:
+            with Session(self.engine, expire_on_commit=False) as session:
+                session.info["rts_write"] = write
+                session.connection(execution_options=options)
+                tx = Transaction(self, session)
+                try:
+                    yield tx
+                    if write:
+                        tx.finish()
+                        session.commit()
+                finally:
+                    tx.close()
+        except (OperationalError, DBAPIError) as error:
+            if isinstance(error, OperationalError) or error.connection_invalidated:
+                raise refuse(
+                    "unavailable",
+                    "store.unavailable",
+                    say("The database did not answer, so nothing was recorded. Try again; if it persists, tell the operator."),
+                ) from error
+            raise
+
+    def environment(self) -> str:
+        """`production`, `training` or `test`, as recorded when the database was made."""
+        with self.transaction() as tx:
+            return tx.installation.environment
+
+
+@dataclass
+class Transaction:
+    """One unit of work. `emergency` is set by the code break alone, which a clock gone wrong must not stop."""
+
+    store: Store
+    session: Session
+    emergency: bool = False
+    _events: list[audit.Draft] = field(default_factory=list)
+    _openers: list[Opener] = field(default_factory=list)
+    _doer: Doer | None = None
+    _role: str = ""
+
+    @cached_property
+    def now(self) -> datetime:
+        """The moment of this transaction, in UTC, read once on first use."""
+        return self.store.clock.now()
+
+    @cached_property
+    def installation(self) -> Installation:
+        """The installation's row. Raises Refusal when the database has not been set up."""
+        row = self.session.get(Installation, 1)
+        if row is None:
+            raise refuse("unavailable", "installation.missing", say("This database is not set up: run rts db upgrade."))
+        return row
+
+    def act_as(self, doer: Doer, role: str) -> None:
+        """Record who acts and in which role; `rts.access.require` calls it once the right is proven."""
+        self._doer, self._role = doer, role
+
+    def opener(self) -> Opener:
+        """An opener for this transaction. What it opens must end in an audit event, or the commit is refused."""
+        opener = self.store.vault.opener(lambda _context: None)
+        self._openers.append(opener)
+        return opener
+
+    def audit(
+        self,
+        action: str,
+        object_type: str,
+        object_id: str,
+        detail: dict[str, Any] | None = None,
+        *,
+        trial: Trial | None = None,
+        site: Site | None = None,
+        reason: str = "",
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+        definition: int | None = None,
+        sealed: bool = False,
+        mentions: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Queue an event; it is numbered, chained and written as the last thing before the commit.
+
+        The detail holds `reason`, `before` and `after` beside the given facts; `sealed` keeps all of it for unblinded eyes. `mentions` are
+        (kind, code) pairs of further subjects, kits and shipments it speaks of.
+        """
+        if self._doer is None:
+            raise RuntimeError("an event needs a doer: call access.require or act_as first")
+        facts = dict(detail or {})
+        for name, value in (("reason", reason), ("before", before), ("after", after)):
+            if value:
+                facts[name] = value
+        self._events.append(
+            audit.Draft(
+                trial=trial,
+                actor=self._doer.name,
+                role=self._role,
+                organisation=self._doer.organisation,
+                action=action,
+                object_type=object_type,
+                object_id=object_id,
+                detail=facts,
+                sealed=sealed,
+                definition=definition,
+                site_id=site.id if site else None,
+                mentions=((object_type, object_id), *mentions),
+            )
+        )
+
+    def finish(self) -> None:
+        """Write the queued events. Raises RuntimeError when something sealed was opened without any event to tell of it."""
+        if any(opener.openings for opener in self._openers) and not self._events:
+            raise RuntimeError("a sealed value was opened and no audit event says so")
+        self.session.flush()
+        audit.append(self, self._events)
+        self._events = []
+
+    def close(self) -> None:
+        """End every opener of this transaction."""
+        for opener in self._openers:
+            opener.close()
+
+    def trial(self, code: str) -> Trial:
+        """The trial named `code`. Raises Refusal `not_found`."""
+        trial = self.session.scalar(select(Trial).where(Trial.code == code))
+        if trial is None:
+            raise refuse("not_found", "trial.unknown", say("There is no trial %(trial)s here.", trial=code), "trial")
+        return trial
+
+    def site(self, trial: Trial, code: str) -> Site:
+        """The site named `code` in `trial`. Raises Refusal `not_found`."""
+        site = self.session.scalar(select(Site).where(Site.trial_id == trial.id, Site.code == code))
+        if site is None:
+            raise refuse("not_found", "site.unknown", say("There is no site %(site)s in this trial.", site=code), "site")
+        return site
+
