@@ -17,9 +17,23 @@ from rts.supply.resupply import Buffers, Decision, Policy, TypeStock, decide_res
 from rts.supply.windows import Demand
 
 _CASE_KEYS = frozenset(
-    "name today trigger scope equalise min_total max_total short_window long_window kit_types expected".split()
+    [
+        "name",
+        "today",
+        "trigger",
+        "scope",
+        "equalise",
+        "min_total",
+        "max_total",
+        "short_window",
+        "long_window",
+        "kit_types",
+        "expected",
+    ]
 )
-_TYPE_KEYS = frozenset("on_hand in_transit requested visits min max DNC new_short new_long pack".split())
+_TYPE_KEYS = frozenset(
+    ["on_hand", "in_transit", "requested", "visits", "min", "max", "DNC", "new_short", "new_long", "pack"]
+)
 _MOST_DAYS = 1_000_000
 
 
