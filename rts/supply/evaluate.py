@@ -17,7 +17,7 @@ from rts.supply.resupply import Buffers, Decision, Policy, TypeStock, decide_res
 from rts.supply.windows import Demand
 
 _CASE_KEYS = frozenset(
-    [
+    {
         "name",
         "today",
         "trigger",
@@ -29,10 +29,10 @@ _CASE_KEYS = frozenset(
         "long_window",
         "kit_types",
         "expected",
-    ]
+    }
 )
 _TYPE_KEYS = frozenset(
-    ["on_hand", "in_transit", "requested", "visits", "min", "max", "DNC", "new_short", "new_long", "pack"]
+    {"on_hand", "in_transit", "requested", "visits", "min", "max", "DNC", "new_short", "new_long", "pack"}
 )
 _MOST_DAYS = 1_000_000
 
