@@ -42,9 +42,9 @@ class Policy:
         if self.scope not in ("all", "group", "fired"):
             raise ValueError("scope must be all, group or fired")
         if self.blind_rule not in BLIND_RULES:
-            raise ValueError("unknown blind rule")
+            raise ValueError("blind_rule must be one of " + ", ".join(BLIND_RULES))
         if not 0 <= self.short_window <= self.long_window:
-            raise ValueError("windows must satisfy 0 <= short <= long")
+            raise ValueError("short_window and long_window must satisfy 0 <= short <= long")
 
 
 @dataclass(frozen=True)

@@ -320,3 +320,30 @@ def test_an_order_keeps_within_maximum_and_depot_and_never_covers_more_than_it_s
         assert line.after_blind_rule >= line.after_packs
     if not any(line.fired or line.unmet_short for line in lines):
         assert decision.order == {"A": 0, "P": 0}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"fires": "eq"}, {"scope": "site"}, {"blind_rule": "open"}, {"short_window": 15, "long_window": 14}],
+)
+def test_a_policy_that_means_nothing_is_a_mistake(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting)).split("_")[0]):
+        Policy(**setting)
+
+
+@pytest.mark.parametrize("setting", [{"pack": 0}, {"ratio": 0}, {"minimum": 3, "maximum": 2}])
+def test_impossible_stock_settings_are_mistakes(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        stock("A", **setting)
+
+
+def test_a_kit_type_given_twice_is_a_mistake_that_does_not_name_it() -> None:
+    with pytest.raises(ValueError, match="^a kit type is given twice$"):
+        order(Policy(), stock("A"), stock("A"))
+
+
+@pytest.mark.parametrize("change", [{"prior_shape": 0.0}, {"epsilon": 0.0}, {"epsilon": 1.0}, {"window_days": -1.0}])
+def test_an_impossible_prediction_is_a_mistake(change: dict[str, float]) -> None:
+    settings = {"prior_shape": 1.2, "prior_rate": 40.0, "exposure_days": 0.0, "window_days": 28.0, "epsilon": 0.01}
+    with pytest.raises(ValueError, match="must"):
+        predicted_new(randomised=0, **{**settings, **change})
