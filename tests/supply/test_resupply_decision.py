@@ -338,7 +338,7 @@ def test_impossible_stock_settings_are_mistakes(setting: dict[str, Any]) -> None
 
 
 def test_a_kit_type_given_twice_is_a_mistake_that_does_not_name_it() -> None:
-    with pytest.raises(ValueError, match="^a kit type is given twice$"):
+    with pytest.raises(ValueError, match=r"^a kit type is given twice$"):
         order(Policy(), stock("A"), stock("A"))
 
 
