@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, time
+from decimal import Decimal
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Factor:
                 return level
         raise ValueError(f"no level of {self.code} holds {value:g}")
 
+    def fits_decimals(self, value: float) -> bool:
+        """True when the finite `value` is written with no more decimals than the factor has."""
+        exponent = Decimal(str(value)).normalize().as_tuple().exponent
+        return isinstance(exponent, int) and exponent >= -self.decimals
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -57,8 +63,8 @@ class Criterion:
 
     `kind` is `inclusion` (must be answered yes) or `exclusion` (must be answered no). `rule` is `confirm` (a person
     answers) or `age` (the system checks `minimum`..`maximum` whole years from year of birth and the date of consent;
-    the person confirms only in the edge years where a birthday decides) or `factor` (the entered value of the stratification factor `factor`
-    must be within `minimum`..`maximum`).
+    the person confirms only in the edge years where a birthday decides) or `factor` (the entered value of the
+    stratification factor `factor` must be within `minimum`..`maximum`).
     """
 
     code: str
@@ -74,8 +80,8 @@ class Criterion:
 class Visit:
     """A scheduled visit: day after randomisation, window in days, and kits to dispense at each dose level.
 
-    `window_before` and `window_after` are days (>= 0). `kits` maps dose level to {kit group: quantity}; SIRIUS has the one
-    dose level `standard` and the one group `study-drug`. An empty mapping: nothing is dispensed.
+    `window_before` and `window_after` are days (>= 0). `kits` maps dose level to {kit group: quantity}; SIRIUS has the
+    one dose level `standard` and the one group `study-drug`. An empty mapping: nothing is dispensed.
     """
 
     code: str
@@ -112,7 +118,8 @@ class Calendar:
     """Working days of a depot or site. Weekdays are ISO (1 = Monday).
 
     `closed` are dates with no work though the weekday says work; `makeup` are weekend dates worked instead (they are
-    working and receiving days, never shipping days unless the weekday ships); `known_until` is the last day the dated lists cover.
+    working and receiving days, never shipping days unless the weekday ships); `known_until` is the last day the dated
+    lists cover.
     """
 
     working_weekdays: tuple[int, ...]
@@ -139,7 +146,7 @@ class Depot:
 
 @dataclass(frozen=True)
 class Site:
-    """A site: zone, depot that supplies it, carrier days from the depot, supply class, receiving calendar, planned opening, rate.
+    """A site: zone, depot that supplies it, carrier days from it, supply class, receiving calendar, opening, rate.
 
     `planned_rate` is the planned number of randomised subjects per day (recruitment plan and forecasts).
     """
@@ -173,10 +180,11 @@ class SupplyClass:
 class SupplyRules:
     """Resupply parameters (rts.supply.resupply). Windows in days.
 
-    `policy` is `predictive` or `minmax`; `fires` is `le` (usable <= trigger) or `lt`; `scope` is `all`, `group` or `fired`; `blind_rule` is
-    `none`, `at_least_one_each`, `pad`, `ratio` or `equal`. `new_subjects` switches on the Poisson-gamma prediction
-    (`prior_shape`, `prior_rate` in days, `epsilon`). `loss_allowance` replaces the buffers after the last subject is randomised.
-    `minimum_consignment` and `maximum_consignment` count kits of all types; `night_run` is the depot's local time of the run.
+    `policy` is `predictive` or `minmax`; `fires` is `le` (usable <= trigger) or `lt`; `scope` is `all`, `group` or
+    `fired`; `blind_rule` is `none`, `at_least_one_each`, `pad`, `ratio` or `equal`. `new_subjects` switches on the
+    Poisson-gamma prediction (`prior_shape`, `prior_rate` in days, `epsilon`). `loss_allowance` replaces the buffers
+    after the last subject is randomised. `minimum_consignment` and `maximum_consignment` count kits of all types;
+    `night_run` is the depot's local time of the run.
     """
 
     policy: str
@@ -207,7 +215,10 @@ class SupplyRules:
 
 @dataclass(frozen=True)
 class Caps:
-    """Most subjects to randomise: in the trial, at any one site (`site`, overridden by `by_site`), in any one stratum. None: no cap."""
+    """Most subjects to randomise: in the trial, at any one site, in any one stratum. None: no cap.
+
+    `by_site` and `by_stratum` override `site` and `stratum` for the codes they name.
+    """
 
     trial: int
     site: int | None
@@ -235,9 +246,10 @@ class Registry:
 
 @dataclass(frozen=True)
 class TrialDefinition:
-    """The public part. `code` is the trial's permanent code; `assumptions` lists what the registry record does not state.
+    """The public part.
 
-    `gates` are the dated gates a site must pass before kits may be sent to it and subjects randomised (SHIP-02, UNBL-07).
+    `code` is the trial's permanent code; `assumptions` lists what the registry record does not state. `gates` are the
+    dated gates a site must pass before kits may be sent to it and subjects randomised (SHIP-02, UNBL-07).
     """
 
     code: str

@@ -34,8 +34,8 @@ class Mistake:
     """One mistake: the file it is in, its line (from 1), key path, stable rule code, and the sentence.
 
     `part` is `public` or `restricted`; `severity` is `error` (the definition is refused) or `warning` (it is accepted,
-    a person should look). In the restricted part neither path nor message quotes what the file says: elements are named by
-    position, never by code.
+    a person should look). In the restricted part neither path nor message quotes what the file says: elements are
+    named by position, never by code.
     """
 
     part: str
@@ -103,13 +103,11 @@ class Document:
             except tomllib.TOMLDecodeError as error:
                 position = _TOML_POSITION.search(str(error))
                 line = int(position[1]) if position else text.count("\n") + 1
-                if position and str(error).startswith("Invalid date"):
-                    start = sum(len(earlier) + 1 for earlier in text.split("\n")[: line - 1]) + int(position[2]) - 1
-                    token = _DATE_TOKEN.match(text, start)
-                    if token:
-                        self._report_line(line, "date.impossible", say("no such date: check day and month"))
-                        text = text[:start] + _NO_SUCH_DATE.isoformat() + text[token.end() :]
-                        continue
+                token = _date_at(text, line, int(position[2])) if position else None
+                if token:
+                    self._report_line(line, "date.impossible", say("no such date: check day and month"))
+                    text = text[: token.start()] + _NO_SUCH_DATE.isoformat() + text[token.end() :]
+                    continue
                 # The parser's own words quote keys, which in the restricted part are codes.
                 reason = _TOML_POSITION.sub("", str(error)) if self.part == "public" else ""
                 message = say("not valid TOML: %(reason)s", reason=reason) if reason else say("not valid TOML")
@@ -135,6 +133,17 @@ class Document:
                 value = value.get(str(step)) if isinstance(value, dict) else None
                 shown += f".{step}" if shown else str(step)
         return shown
+
+
+def _date_at(text: str, line: int, column: int) -> re.Match[str] | None:
+    """The date-like token that touches a position, both from 1; None when there is none.
+
+    The parser stops at the token's start for 2026-02-30, but after its year for 2026-13-01.
+    """
+    line_start = sum(len(earlier) + 1 for earlier in text.split("\n")[: line - 1])
+    position = line_start + column - 1
+    tokens = _DATE_TOKEN.finditer(text, line_start)
+    return next((token for token in tokens if token.start() <= position <= token.end()), None)
 
 
 def element_name(value: object) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from datetime import date
-from decimal import Decimal
 
 from rts.refusal import FailedRule, say
 from rts.trial.definition import Criterion, Factor, TrialDefinition
@@ -76,30 +75,30 @@ def _failed_criterion(
     values: Mapping[str, float],
     edge_confirmed: bool,
 ) -> Iterator[FailedRule]:
-    text = {"code": criterion.code, "text": criterion.text}
+    words = {"code": criterion.code, "criterion": criterion.text}
     if criterion.rule == "age":
         if not any(_is_within(criterion, age) for age in possible_ages(year_of_birth, consent_date)):
-            yield FailedRule("eligibility.age", say("%(code)s not met: %(text)s", **text), "year_of_birth")
+            yield FailedRule("eligibility.age", say("%(code)s not met: %(criterion)s", **words), "year_of_birth")
         elif is_edge_age(criterion, year_of_birth, consent_date) and not edge_confirmed:
             message = say(
-                "%(code)s: the birthday decides whether this is met (%(text)s); the investigator must confirm it",
-                **text,
+                "%(code)s: the birthday decides whether this is met (%(criterion)s); the investigator must confirm it",
+                **words,
             )
             yield FailedRule("eligibility.age_edge", message, "edge_confirmed")
     elif criterion.rule == "factor":
         # A missing or impossible value is named by its own rule.
         value = values.get(criterion.factor)
         if value is not None and not _is_within(criterion, value):
-            message = say("%(code)s not met: %(text)s", **text)
+            message = say("%(code)s not met: %(criterion)s", **words)
             yield FailedRule(f"eligibility.{criterion.code}", message, f"values.{criterion.factor}")
     elif criterion.code not in answers:
-        message = say("%(code)s is not answered: %(text)s", **text)
+        message = say("%(code)s is not answered: %(criterion)s", **words)
         yield FailedRule("eligibility.unanswered", message, f"answers.{criterion.code}")
     elif criterion.kind == "inclusion" and not answers[criterion.code]:
-        message = say("%(code)s not met: %(text)s", **text)
+        message = say("%(code)s not met: %(criterion)s", **words)
         yield FailedRule(f"eligibility.{criterion.code}", message, f"answers.{criterion.code}")
     elif criterion.kind == "exclusion" and answers[criterion.code]:
-        message = say("%(code)s excludes: %(text)s", **text)
+        message = say("%(code)s excludes: %(criterion)s", **words)
         yield FailedRule(f"eligibility.{criterion.code}", message, f"answers.{criterion.code}")
 
 
@@ -119,8 +118,7 @@ def _failed_value(factor: Factor, values: Mapping[str, float]) -> Iterator[Faile
         )
         yield FailedRule("stratum.bounds", message, field)
         return
-    step = Decimal(1).scaleb(-factor.decimals)
-    if Decimal(str(value)) != Decimal(str(value)).quantize(step):
+    if not factor.fits_decimals(value):
         message = say("%(label)s has more than %(decimals)d decimals", label=factor.label, decimals=factor.decimals)
         yield FailedRule("stratum.decimals", message, field)
 

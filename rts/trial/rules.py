@@ -115,26 +115,30 @@ def _check_levels(document: Document, path: Path, factor: Factor) -> None:
     step = Decimal(1).scaleb(-factor.decimals)
     low, high = Decimal(str(factor.minimum)), Decimal(str(factor.maximum))
     points = {low, high}
-    cuts = [("minimum", (*path, "minimum"), low), ("maximum", (*path, "maximum"), high)]
+    cuts: list[tuple[Path, Decimal]] = [((*path, "minimum"), low), ((*path, "maximum"), high)]
     for index, level in enumerate(factor.levels):
         place: Path = (*path, "levels", index)
         for key, bound in (("at_least", level.at_least), ("below", level.below)):
             if bound is not None:
                 cut = Decimal(str(bound))
-                cuts.append((key, (*place, key), cut))
+                cuts.append(((*place, key), cut))
                 points |= {point for point in (cut - step, cut, cut + step) if low <= point <= high}
         if not any(_is_in(level, point) for point in _edges(level, low, high, step)):
             document.report(place, "strata.empty_level", say("no value between minimum and maximum falls into it"))
-    for _, place, cut in cuts:
-        if cut != cut.quantize(step):
+    for place, cut in cuts:
+        if not factor.fits_decimals(float(cut)):
             message = say("has more decimals than the factor's %(decimals)d", decimals=factor.decimals)
             document.report(place, "strata.decimals", message)
+    if not all(factor.fits_decimals(float(cut)) for _, cut in cuts):
+        return
     for point in sorted(points):
         holders = [level.code for level in factor.levels if _is_in(level, point)]
         if not holders:
-            document.report((*path, "levels"), "strata.gap", say("no level holds %(value)s", value=f"{point:f}"))
+            document.report(
+                (*path, "levels"), "strata.gap", say("no level holds %(value)s", value=f"{point.normalize():f}")
+            )
         elif len(holders) > 1:
-            message = say("%(value)s falls into %(levels)s", value=f"{point:f}", levels=", ".join(holders))
+            message = say("%(value)s falls into %(levels)s", value=f"{point.normalize():f}", levels=", ".join(holders))
             document.report((*path, "levels"), "strata.overlap", message)
 
 
@@ -186,7 +190,7 @@ def _check_checklist(document: Document, definition: TrialDefinition) -> None:
                 elif bound < 0 or bound != int(bound):
                     document.report((*place, key), "type.wrong", say("must be whole years"))
         elif criterion.rule == "factor":
-            if criterion.factor not in factors:
+            if document.is_sound(("factors",)) and criterion.factor not in factors:
                 document.report((*place, "factor"), "reference.unknown", say("no such factor in [[factors]]"))
             if bounds == (None, None):
                 document.report(place, "key.missing", say("a factor rule needs minimum, maximum or both"))
@@ -260,7 +264,7 @@ def _check_expiry(document: Document, definition: TrialDefinition) -> None:
             own = visit.code in expiry.dnd_by_visit
             place: Path = ("expiry", "dnd_by_visit", visit.code) if own else ("expiry", "dnd")
             document.report(place, "expiry.dnd_short", message, warning=True)
-    if document.is_sound(("sites",), ("depots",)) and definition.sites:
+    if document.is_sound(("expiry",), ("sites",), ("depots",)) and definition.sites:
         processing = {depot.code: depot.processing_days for depot in definition.depots}
         lead = max(site.transit_days + processing.get(site.depot, 0) for site in definition.sites)
         if expiry.dnc < longest_dnd + lead + REVIEW_DAYS:
