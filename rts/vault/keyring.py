@@ -167,32 +167,28 @@ def _render(keys: _Keys) -> bytes:
 
 def _read(path: Path) -> _Keys:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with path.open("rb") as stream:
+            # Asked of the open file, not of the name: the name may point elsewhere a moment later.
+            facts = os.fstat(stream.fileno())
+            content = stream.read()
     except FileNotFoundError:
         message = say("There is no keyring at %(path)s. Restore it from its backup, or give its place.", path=path)
         raise _unusable("keyring.missing", message) from None
     except OSError as problem:
         message = say("The keyring %(path)s cannot be read (%(reason)s).", path=path, reason=problem.strerror)
         raise _unusable("keyring.unreadable", message) from None
-    with os.fdopen(descriptor, "rb") as stream:
-        # Asked of the open file, not of the name: the name may point elsewhere a moment later.
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise _unusable("keyring.unreadable", say("The keyring %(path)s is not a file.", path=path))
-        if facts.st_uid != os.geteuid():
-            message = say(
-                "The keyring %(path)s belongs to another user. Give it to the user the service runs as (chown).",
-                path=path,
-            )
-            raise _unusable("keyring.owner", message)
-        if stat.S_IMODE(facts.st_mode) & 0o077:
-            message = say(
-                "The keyring %(path)s can be reached by other users. Run: chmod 600 %(path)s - and if others may have "
-                "read it, add a new root key.",
-                path=path,
-            )
-            raise _unusable("keyring.mode", message)
-        content = stream.read()
+    if facts.st_uid != os.geteuid():
+        message = say(
+            "The keyring %(path)s belongs to another user. Give it to the user the service runs as (chown).", path=path
+        )
+        raise _unusable("keyring.owner", message)
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        message = say(
+            "The keyring %(path)s can be reached by other users. Run: chmod 600 %(path)s - and if others may have "
+            "read it, add a new root key.",
+            path=path,
+        )
+        raise _unusable("keyring.mode", message)
     return _parse(path, content)
 
 

@@ -94,7 +94,7 @@ def write_list_file(
     (seed, block sizes, all inputs), as JSON values. Recipients are the vault's keyring and `people`.
 
     Raises Refusal `invalid` naming the field for a manifest, entry or recipient that breaks a rule, `conflict` when the
-    list file or its keys file exists, `unavailable` when the disk refuses; nothing of the list is then left in the directory.
+    list file or its keys file exists, `unavailable` when the disk refuses; nothing of the list is then left behind.
     """
     refuse_all("invalid", _failed_rules(manifest, entries))
     key = vault.new_data_key(key_context(manifest.trial, manifest.list_id))

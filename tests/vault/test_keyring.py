@@ -1,0 +1,156 @@
+import json
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rts.entropy import ReplayedEntropy, SystemEntropy
+from rts.refusal import Refusal
+from rts.vault.keyring import Keyring
+from rts.vault.sealed import WrappedKey
+
+
+def test_a_new_keyring_can_be_read_by_its_owner_only(keyring: Keyring) -> None:
+    assert keyring.path.stat().st_mode & 0o777 == 0o600
+    assert Keyring.load(keyring.path).keyring_id == keyring.keyring_id
+
+
+def test_a_keyring_is_never_overwritten(keyring: Keyring) -> None:
+    before = keyring.path.read_bytes()
+    with pytest.raises(Refusal) as refused:
+        Keyring.create(keyring.path, SystemEntropy())
+    assert (refused.value.code, refused.value.rules) == ("conflict", ("file.exists",))
+    assert keyring.path.read_bytes() == before
+    assert [path.name for path in keyring.path.parent.iterdir()] == ["keyring.json"]
+
+
+def test_of_many_first_runs_at_once_one_makes_the_keyring(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+
+    def create(number: int) -> str:
+        try:
+            return Keyring.create(path, ReplayedEntropy(bytes([number]))).keyring_id
+        except Refusal as refused:
+            return refused.code
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = sorted(pool.map(create, range(16)))
+    assert outcomes.count("conflict") == 15
+    assert Keyring.load(path).keyring_id in outcomes
+    assert [found.name for found in tmp_path.iterdir()] == ["keyring.json"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610, 0o666])
+def test_a_keyring_that_others_can_reach_is_refused_with_the_cure(keyring: Keyring, mode: int) -> None:
+    keyring.path.chmod(mode)
+    with pytest.raises(Refusal, match="chmod 600") as refused:
+        Keyring.load(keyring.path)
+    assert (refused.value.code, refused.value.rules) == ("unavailable", ("keyring.mode",))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_keyring_of_another_user_is_refused(keyring: Keyring) -> None:
+    os.chown(keyring.path, 65534, -1)
+    with pytest.raises(Refusal, match="belongs to another user") as refused:
+        Keyring.load(keyring.path)
+    assert refused.value.rules == ("keyring.owner",)
+
+
+def test_a_missing_keyring_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="There is no keyring") as refused:
+        Keyring.load(tmp_path / "keyring.json")
+    assert (refused.value.code, refused.value.rules) == ("unavailable", ("keyring.missing",))
+
+
+def test_a_keyring_that_is_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        Keyring.load(tmp_path)
+    assert refused.value.rules == ("keyring.unreadable",)
+
+
+def test_a_keyring_of_an_unknown_format_is_refused(keyring: Keyring) -> None:
+    keyring.path.write_text(keyring.path.read_text().replace("rts/keyring/1", "rts/keyring/9"))
+    with pytest.raises(Refusal) as refused:
+        Keyring.load(keyring.path)
+    assert refused.value.rules == ("keyring.format",)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_keyring_cut_short_or_with_any_byte_changed_is_refused(keyring: Keyring, data: st.DataObject) -> None:
+    whole = keyring.path.read_bytes()
+    damaged = bytearray(whole)
+    place = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        del damaged[place:]
+    else:
+        damaged[place] ^= data.draw(st.integers(1, 255))
+    keyring.path.write_bytes(damaged)
+    try:
+        with pytest.raises(Refusal) as refused:
+            Keyring.load(keyring.path)
+    finally:
+        keyring.path.write_bytes(whole)
+    assert refused.value.code == "unavailable"
+    for key in json.loads(whole)["root_keys"].values():
+        assert key not in str(refused.value)
+
+
+def test_a_keyring_shows_nothing_and_cannot_be_pickled(keyring: Keyring) -> None:
+    assert repr(keyring) == str(keyring) == "<keyring>"
+    assert "object at" in repr(keyring._keys)
+    with pytest.raises(TypeError):
+        pickle.dumps(keyring)
+
+
+def test_a_data_key_comes_back_from_its_wrap_after_rotation(keyring: Keyring, entropy: ReplayedEntropy) -> None:
+    old = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
+    assert keyring.add_root_key(entropy) == 2
+    new = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
+    assert (old.version, new.version) == (1, 2)
+    reloaded = Keyring.load(keyring.path)
+    assert reloaded.root_key_version == 2
+    assert [reloaded.unwrap(old), reloaded.unwrap(new)] == [b"k" * 32, b"k" * 32]
+    assert keyring.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_running_process_finds_a_root_key_that_another_one_added(keyring: Keyring, entropy: ReplayedEntropy) -> None:
+    other = Keyring.load(keyring.path)
+    other.add_root_key(entropy)
+    assert keyring.unwrap(other.wrap(b"k" * 32, "trial SIRIUS", entropy)) == b"k" * 32
+
+
+def test_rotations_at_once_lose_no_key(keyring: Keyring, entropy: ReplayedEntropy) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(lambda _: Keyring.load(keyring.path).add_root_key(SystemEntropy()), range(8)))
+    assert sorted(versions) == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_wrap_opens_for_its_own_context_version_and_keyring_only(
+    keyring: Keyring, entropy: ReplayedEntropy, tmp_path: Path
+) -> None:
+    wrapped = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
+    keyring.add_root_key(entropy)
+    other = Keyring.create(tmp_path / "other.json", entropy)
+    for holder, changed in (
+        (keyring, WrappedKey(1, wrapped.wrap, "trial OTHER")),
+        (keyring, WrappedKey(2, wrapped.wrap, "trial SIRIUS")),
+        (keyring, WrappedKey(7, wrapped.wrap, "trial SIRIUS")),
+        (keyring, WrappedKey(1, wrapped.wrap[:-1], "trial SIRIUS")),
+        (other, wrapped),
+    ):
+        with pytest.raises(Refusal) as refused:
+            holder.unwrap(changed)
+        assert (refused.value.code, refused.value.rules) == ("unavailable", ("vault.open",))
+
+
+def test_a_mac_depends_on_purpose_data_and_keyring(keyring: Keyring, tmp_path: Path) -> None:
+    other = Keyring.create(tmp_path / "other.json", ReplayedEntropy(b"other"))
+    macs = {keyring.mac("seed", b"x"), keyring.mac("request", b"x"), keyring.mac("seed", b"y"), other.mac("seed", b"x")}
+    assert {len(mac) for mac in macs} == {32}
+    assert len(macs) == 4
+    assert keyring.mac("seed", b"x") == Keyring.load(keyring.path).mac("seed", b"x")
