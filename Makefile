@@ -50,11 +50,11 @@ rehearse-%: .venv/.runtime
 bench: .venv/.dev
 	$(BIN)/pytest -m bench -p no:randomly -p no:xdist -s tests/bench $(ARGS)
 
-# Pins with the hashes of every published file, so that they hold on any platform; no index address is written.
-COMPILE := build/lock/bin/pip-compile --quiet --no-config --no-header --generate-hashes --strip-extras \
-	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links pyproject.toml
-lock: export PIP_CONFIG_FILE := /dev/null
-lock: unexport PIP_FIND_LINKS
+# Pins with the hashes of every published file, so that they hold on any platform; no index address is written. Made with
+# the oldest Python to be served (make lock PYTHON=python3.11): what needs a newer one is then left out.
+COMPILE := env -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null build/lock/bin/pip-compile --quiet --no-config --no-header \
+	--generate-hashes --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	pyproject.toml
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet pip-tools

@@ -1,4 +1,4 @@
-"""What every test may ask for: databases, a mail server, a browser. Each is the real thing, and missing means failing."""
+"""What every test may ask for: databases, a mail server, a browser. Each is the real thing; missing means failing."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,7 +107,7 @@ def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def database_url(new_database: Callable[[], str]) -> str:
-    """The address of a fresh migrated database, for this test alone; the test runs once on SQLite, once on PostgreSQL."""
+    """The address of a fresh migrated database; the test runs once on SQLite and once on PostgreSQL."""
     return new_database()
 
 

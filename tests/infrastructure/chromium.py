@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, ViewportSize
 
 PROGRAM_VARIABLE = "RTS_TEST_CHROMIUM"
 PROGRAM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -23,8 +23,8 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
 ]
 
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 class ChromiumMissingError(RuntimeError):
@@ -38,8 +38,8 @@ def find_chromium() -> str:
         if program:
             return program
     raise ChromiumMissingError(
-        f"No Chromium for the browser tests: {PROGRAM_VARIABLE} is not set and none of {', '.join(PROGRAM_NAMES)} is on the "
-        "PATH. `make setup` installs it where it may; else install your system's chromium package."
+        f"No Chromium for the browser tests: {PROGRAM_VARIABLE} is not set and none of {', '.join(PROGRAM_NAMES)} "
+        "is on the PATH. `make setup` installs it where it may; else install your system's chromium package."
     )
 
 
@@ -49,10 +49,12 @@ def launch(playwright: Playwright) -> Browser:
 
 
 @contextmanager
-def open_page(browser: Browser, size: dict[str, int], *, touch: bool = False) -> Iterator[Page]:
-    """A page in a session of its own (no cookies yet). Fails afterwards if a script failed or the page broke its own
-    content security policy."""
-    context = browser.new_context(viewport=size, has_touch=touch, is_mobile=touch, locale="en-GB", timezone_id="UTC")  # type: ignore[arg-type]
+def open_page(browser: Browser, size: ViewportSize, *, touch: bool = False) -> Iterator[Page]:
+    """A page in a session of its own (no cookies yet).
+
+    Fails afterwards if one of its scripts failed or it broke its own content security policy.
+    """
+    context = browser.new_context(viewport=size, has_touch=touch, is_mobile=touch, locale="en-GB", timezone_id="UTC")
     context.set_default_timeout(10_000)
     page = context.new_page()
     faults: list[str] = []

@@ -1,4 +1,4 @@
-"""Fresh databases with the service's tables, cheap enough for every test: each is a copy of one that was migrated once."""
+"""Fresh databases with the service's tables, cheap enough for every test: each is a copy of one migrated once."""
 
 import shutil
 import tempfile

@@ -32,9 +32,7 @@ class MailServer:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 aiosmtpd's name
         if self.answer.startswith("2"):
             message = email.message_from_bytes(cast(bytes, envelope.content), policy=email.policy.default)
-            self.received.append(
-                ReceivedMail(cast(str, envelope.mail_from), list(envelope.rcpt_tos), cast(EmailMessage, message))
-            )
+            self.received.append(ReceivedMail(cast(str, envelope.mail_from), list(envelope.rcpt_tos), message))
         return self.answer
 
     def start(self) -> None:

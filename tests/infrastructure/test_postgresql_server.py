@@ -1,6 +1,5 @@
 """The tests' PostgreSQL is a real server, each test has a database of its own, and a missing server is a failure."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,9 @@ def tables(address: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def test_a_database_is_empty_and_a_test_s_own(postgresql_url: str, postgresql_server: postgresql.PostgresqlServer) -> None:
+def test_a_database_is_empty_and_a_test_s_own(
+    postgresql_url: str, postgresql_server: postgresql.PostgresqlServer
+) -> None:
     with psycopg.connect(postgresql_url) as connection:
         connection.execute("CREATE TABLE left_behind (id int)")
     another = postgresql_server.create_database()
@@ -31,7 +32,9 @@ def test_a_database_is_empty_and_a_test_s_own(postgresql_url: str, postgresql_se
         postgresql_server.drop_database(another)
 
 
-def test_a_database_is_dropped_although_someone_is_still_connected(postgresql_server: postgresql.PostgresqlServer) -> None:
+def test_a_database_is_dropped_although_someone_is_still_connected(
+    postgresql_server: postgresql.PostgresqlServer,
+) -> None:
     address = postgresql_server.create_database()
     still_connected = psycopg.connect(address)
     try:
@@ -62,7 +65,9 @@ def test_the_server_in_the_wheel_serves_where_the_system_has_none(monkeypatch: p
     assert not home.exists()
 
 
-def test_no_server_at_all_is_an_error_that_says_what_was_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_server_at_all_is_an_error_that_says_what_was_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv(postgresql.ADDRESS_VARIABLE, raising=False)
     monkeypatch.setattr(postgresql, "programs_of_the_system", lambda: None)
     monkeypatch.setattr(postgresql, "programs_of_the_wheel", lambda: None)
@@ -87,8 +92,8 @@ def test_the_server_of_a_session_that_was_killed_is_stopped_by_the_next(
 ) -> None:
     monkeypatch.delenv(postgresql.ADDRESS_VARIABLE, raising=False)
     start_and_die = (
-        "import os, signal; from tests.infrastructure import postgresql as p; p.PostgresqlServer(p.make_home()).address();"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from tests.infrastructure import postgresql as p;"
+        "p.PostgresqlServer(p.make_home()).address(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", start_and_die], cwd=pytestconfig.rootpath, check=False)
     assert killed.returncode == -signal.SIGKILL
