@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 
 WIDTH = 640
 HEIGHT = 280
 TOP = 16
-RIGHT = WIDTH - 16
+RIGHT = WIDTH - 24
 BOTTOM = HEIGHT - 36
 DIGIT = 11
 """Width kept for one digit of a value label, wide enough for the larger letters used on a phone."""
@@ -181,7 +182,7 @@ def recruitment_chart(
     _require_increasing([point.day for point in plan], "plan")
     _require_increasing([day for day, _ in randomised], "randomised")
     counts = [count for _, count in randomised]
-    if any(later < earlier for earlier, later in zip([0, *counts], counts, strict=False)):
+    if any(later < earlier for earlier, later in pairwise([0, *counts])):
         raise ValueError("randomised: a cumulative count cannot fall or be negative")
     days = [point.day for point in plan] + [day for day, _ in randomised]
     most = max([*(point.high for point in plan), *counts, target or 0], default=0)
@@ -387,5 +388,5 @@ def _steps(scale: _Scale, values: Sequence[tuple[date, int]], until: date) -> st
 
 
 def _require_increasing(days: Sequence[date], name: str) -> None:
-    if any(later <= earlier for earlier, later in zip(days, days[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(days)):
         raise ValueError(f"{name}: days must increase")

@@ -13,8 +13,6 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import flask_babel
-from babel import Locale
-from babel.dates import format_date, format_timedelta
 from flask import Flask
 
 from rts.clock import local_date
@@ -105,23 +103,20 @@ def relative_time(at: datetime, now: datetime) -> str:
     """How far `at` is from `now` in the reader's language: `in 3 days`, `2 hours ago`, `now` within a minute."""
     distance = at - now
     if abs(distance.total_seconds()) < 60:
-        return flask_babel.gettext("now")
-    return format_timedelta(distance, granularity="minute", threshold=1, add_direction=True, locale=_locale())
+        return str(flask_babel.gettext("now"))
+    return str(flask_babel.format_timedelta(distance, granularity="minute", threshold=1, add_direction=True))
 
 
 def relative_day(day: date, today: date) -> str:
     """How many calendar days `day` is from `today`: `today`, `tomorrow`, `yesterday`, `in 3 days`, `3 days ago`."""
     days = (day - today).days
-    near = {
-        0: flask_babel.gettext("today"),
-        1: flask_babel.gettext("tomorrow"),
-        -1: flask_babel.gettext("yesterday"),
-    }
-    if days in near:
-        return near[days]
+    if days == 0:
+        return str(flask_babel.gettext("today"))
+    if abs(days) == 1:
+        return str(flask_babel.gettext("tomorrow") if days > 0 else flask_babel.gettext("yesterday"))
     if days > 0:
-        return flask_babel.ngettext("in %(num)d day", "in %(num)d days", days)
-    return flask_babel.ngettext("%(num)d day ago", "%(num)d days ago", -days)
+        return str(flask_babel.ngettext("in %(num)d day", "in %(num)d days", days))
+    return str(flask_babel.ngettext("%(num)d day ago", "%(num)d days ago", -days))
 
 
 def weekday(day: date | str) -> str:
@@ -131,35 +126,33 @@ def weekday(day: date | str) -> str:
             day = date.fromisoformat(day.strip())
         except ValueError:
             return ""
-    return format_date(day, "EEEE", locale=_locale())
+    return str(flask_babel.format_date(day, "EEEE"))
 
 
 def trios(number: str) -> list[str]:
     """`number` in pieces for the eye: runs of five or more digits in threes from the left, the rest as it is.
 
     The pieces joined are the number again. No run ends in a single digit: seven digits are 3, 2 and 2.
+    Letters and dashes stay with the digits beside them: `R100482-7` is `R100` and `482-7`.
     """
-    pieces: list[str] = []
+    pieces = [""]
     for run in re.findall(r"[0-9]+|[^0-9]+", number):
-        if not run.isdigit() or len(run) < 5:
-            pieces.append(run)
-            continue
-        while len(run) > 4:
-            pieces.append(run[:3])
-            run = run[3:]
-        pieces.extend([run] if len(run) < 4 else [run[:2], run[2:]])
+        first, *others = _in_threes(run) if run.isdecimal() else [run]
+        pieces[-1] += first
+        pieces += others
     return pieces
+
+
+def _in_threes(digits: str) -> list[str]:
+    if len(digits) < 5:
+        return [digits]
+    pairs = [digits[-4:-2], digits[-2:]] if len(digits) % 3 == 1 else []
+    return [digits[at : at + 3] for at in range(0, len(digits) - 2 * len(pairs), 3)] + pairs
 
 
 def sentence(message: Message | str) -> str:
     """A sentence of the core in the reader's language, its values put in."""
     if isinstance(message, str):
         return message
-    values = {
-        name: sentence(value) if isinstance(value, Message) else value for name, value in message.values.items()
-    }
-    return flask_babel.gettext(message.text, **values)
-
-
-def _locale() -> Locale:
-    return flask_babel.get_locale() or Locale("en")
+    values = {name: sentence(value) if isinstance(value, Message) else value for name, value in message.values.items()}
+    return str(flask_babel.gettext(message.text, **values))
