@@ -14,7 +14,7 @@ RUN python -m hatchling build --target wheel --directory /build/dist \
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/rts --create-home --shell /usr/sbin/nologin rts
 COPY --from=build /opt/rts /opt/rts
-ENV PATH=/opt/rts/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/rts/bin:$PATH PYTHONUNBUFFERED=1 RTS_HOME=/var/lib/rts RTS_HOST=0.0.0.0
 USER 10001
 # Database, keyring and sealed lists, so that a new image finds them again. Back it up; see the operator's guide.
 WORKDIR /var/lib/rts
@@ -23,4 +23,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 # Starts the web server and the scheduler, two processes, and ends when either does.
-CMD ["rts", "serve", "--host", "0.0.0.0"]
+CMD ["rts", "serve"]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rts.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,8 +47,22 @@ def test_it_runs_as_an_account_without_rights() -> None:
     assert "--uid 10001" in instructions("RUN")[-1]
 
 
-def test_what_must_outlive_it_lies_on_a_volume() -> None:
-    assert instructions("VOLUME") == instructions("WORKDIR")[-1:] == ["/var/lib/rts"]
+def test_the_service_in_it_is_reached_from_outside_and_keeps_everything_on_the_volume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for setting in instructions("ENV")[0].split():
+        name, value = setting.split("=")
+        if name.startswith("RTS_"):
+            monkeypatch.setenv(name, value)
+
+    settings = Settings()
+
+    (volume,) = instructions("VOLUME")
+    assert settings.host == "0.0.0.0"  # noqa: S104 a loopback address in a container is reached by nobody
+    assert str(settings.port) == instructions("EXPOSE")[0]
+    assert settings.database_address == f"sqlite:///{volume}/rts.sqlite"
+    assert settings.keyring_path == Path(volume, "keyring.json")
+    assert settings.lists_path == Path(volume, "allocation_lists")
 
 
 def test_only_packages_with_known_hashes_are_installed() -> None:
@@ -61,9 +77,7 @@ def test_its_command_is_one_that_rts_knows() -> None:
     program, command, *options = json.loads(instructions("CMD")[-1])
 
     assert program == "rts"
-    with main.commands[command].make_context(command, options) as context:
-        assert context.params["host"] == "0.0.0.0"  # noqa: S104 nothing outside the container can reach a loopback address in it
-        assert str(context.params["port"]) == instructions("EXPOSE")[0]
+    main.commands[command].make_context(command, options).close()
 
 
 @pytest.mark.parametrize(("status", "is_healthy"), [(200, True), (503, False)])
