@@ -26,7 +26,8 @@ class Grant:
 class Actor:
     """A person, or a service of this installation, with the roles held at this moment.
 
-    `emergency_only` marks a session of someone whose account is locked or whose password has expired: it may unblind and nothing else.
+    `emergency_only` marks a session of someone whose account is locked or whose password has expired: it may unblind
+    and nothing else.
     """
 
     name: str
@@ -42,7 +43,9 @@ class Actor:
             return ()
         return tuple(grant for grant in self.grants if permission in PERMISSIONS[grant.role])
 
-    def may(self, permission: Permission, trial: Trial | None = None, site: Site | None = None, depot: Depot | None = None) -> bool:
+    def may(
+        self, permission: Permission, trial: Trial | None = None, site: Site | None = None, depot: Depot | None = None
+    ) -> bool:
         """Whether `permission` is held for this trial, site or depot."""
         return any(_covers(grant, trial, site, depot) for grant in self.grants_of(permission))
 
@@ -94,7 +97,8 @@ def require(
 ) -> Role:
     """Prove that `actor` may do this here, and record in the transaction who acts in which role.
 
-    Raises Refusal `forbidden` when the right is not held in this trial at all, `not_found` when it is held but not for this site or depot: what lies
+    Raises Refusal `forbidden` when the right is not held in this trial at all, `not_found` when it is held but not
+    for this site or depot: what lies
     outside one's scope looks as if it did not exist.
     """
     held = actor.grants_of(permission)
@@ -107,4 +111,6 @@ def require(
         tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
         raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
     tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
-    raise refuse("forbidden", "access.permission", say("Your role does not include this. Ask the trial manager if you need it."))
+    raise refuse(
+        "forbidden", "access.permission", say("Your role does not include this. Ask the trial manager if you need it.")
+    )

@@ -1,4 +1,6 @@
-"""Passwords: Argon2id, and the rules a new one must meet (NIST SP 800-63B: length, not the user's own name, no composition rules)."""
+"""Passwords: Argon2id, and the rules a new one must meet (NIST SP 800-63B: length, not the user's own name, no
+composition rules).
+"""
 
 from __future__ import annotations
 
@@ -49,12 +51,18 @@ def check_new(password: str, username: str) -> None:
         failed.append(
             FailedRule(
                 "password.length",
-                say("A password has between %(least)d and %(most)d characters.", least=MINIMUM_LENGTH, most=MAXIMUM_LENGTH),
+                say(
+                    "A password has between %(least)d and %(most)d characters.",
+                    least=MINIMUM_LENGTH,
+                    most=MAXIMUM_LENGTH,
+                ),
                 "password",
             )
         )
     if username and username.lower() in password.lower():
         failed.append(FailedRule("password.username", say("A password does not contain the user name."), "password"))
     if len(set(password)) < 5:
-        failed.append(FailedRule("password.variety", say("A password has at least five different characters."), "password"))
+        failed.append(
+            FailedRule("password.variety", say("A password has at least five different characters."), "password")
+        )
     refuse_all("invalid", failed)

@@ -1,6 +1,7 @@
 """Every right there is, and which role holds which. Deny by default.
 
-A route, a command and a deed each name one `Permission`. Whether a role is blinded is stated once, here; nobody holds a blinded and an unblinded role in
+A route, a command and a deed each name one `Permission`. Whether a role is blinded is stated once, here; nobody
+holds a blinded and an unblinded role in
 the same trial, nor moves from an unblinded to a blinded one (rts.conduct.accounts).
 """
 
@@ -73,16 +74,31 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PHARMACIST: frozenset({P.SITE_VIEW, P.DISPENSE, P.RECEIVE, P.SITE_STOCK}),
     Role.PHYSICIAN: frozenset({P.SITE_VIEW, P.UNBLIND}),
     Role.DEPOT_OPERATOR: frozenset({P.DEPOT_VIEW, P.SHIP}),
-    Role.SUPPLY_MANAGER: frozenset({P.SUPPLY_VIEW, P.DEPOT_VIEW, P.SHIPMENT_REQUEST, P.SHIPMENT_CLOSE, P.TRIAL_VIEW, P.JOBS_VIEW}),
+    Role.SUPPLY_MANAGER: frozenset(
+        {P.SUPPLY_VIEW, P.DEPOT_VIEW, P.SHIPMENT_REQUEST, P.SHIPMENT_CLOSE, P.TRIAL_VIEW, P.JOBS_VIEW}
+    ),
     Role.QUALITY: frozenset({P.SUPPLY_VIEW, P.DEPOT_VIEW, P.LOT_RELEASE, P.QUARANTINE_DECIDE, P.TRIAL_VIEW}),
     Role.TRIAL_MANAGER: frozenset(
-        {P.TRIAL_VIEW, P.SITE_VIEW, P.SUPPLY_VIEW, P.SITE_MANAGE, P.LIST_VIEW, P.LIST_ACTIVATE, P.AUDIT_VIEW, P.JOBS_VIEW}
+        {
+            P.TRIAL_VIEW,
+            P.SITE_VIEW,
+            P.SUPPLY_VIEW,
+            P.SITE_MANAGE,
+            P.LIST_VIEW,
+            P.LIST_ACTIVATE,
+            P.AUDIT_VIEW,
+            P.JOBS_VIEW,
+        }
     ),
     Role.SPONSOR_CONTACT: frozenset({P.TRIAL_VIEW}),
-    Role.STATISTICIAN: frozenset({P.TRIAL_VIEW, P.DEFINITION_LOAD, P.LIST_VIEW, P.LIST_GENERATE, P.LIST_APPROVE, P.SEALED_VIEW}),
+    Role.STATISTICIAN: frozenset(
+        {P.TRIAL_VIEW, P.DEFINITION_LOAD, P.LIST_VIEW, P.LIST_GENERATE, P.LIST_APPROVE, P.SEALED_VIEW}
+    ),
     Role.AUDITOR: frozenset({P.TRIAL_VIEW, P.SITE_VIEW, P.SUPPLY_VIEW, P.AUDIT_VIEW, P.JOBS_VIEW}),
     Role.ADMINISTRATOR: frozenset({P.ACCOUNTS, P.JOBS_VIEW, P.JOBS_RUN, P.CLOCK_MOVE}),
-    Role.SERVICE: frozenset({P.RESUPPLY, P.SITE_STOCK, P.SUPPLY_VIEW, P.DEFINITION_LOAD, P.SITE_MANAGE, P.ACCOUNTS, P.CLOCK_MOVE}),
+    Role.SERVICE: frozenset(
+        {P.RESUPPLY, P.SITE_STOCK, P.SUPPLY_VIEW, P.DEFINITION_LOAD, P.SITE_MANAGE, P.ACCOUNTS, P.CLOCK_MOVE}
+    ),
 }
 
 UNBLINDED_ROLES = frozenset({Role.STATISTICIAN})

@@ -1,6 +1,7 @@
 """Sign-in, sessions and re-entered passwords.
 
-Throttling delays and never bars: someone else's wrong guesses must not keep a physician from a code. An account locked after many wrong passwords, or one
+Throttling delays and never bars: someone else's wrong guesses must not keep a physician from a code. An account
+locked after many wrong passwords, or one
 with an expired password, still opens a session for emergency unblinding alone when the password is right.
 """
 
@@ -46,20 +47,27 @@ class Confirmation:
 
 
 def delay_seconds(wrong: int) -> float:
-    """How long to make a caller wait after `wrong` wrong passwords within the window, in seconds: none, then 1, 2, 4, at most 8."""
+    """How long to make a caller wait after `wrong` wrong passwords within the window, in seconds: none, then 1, 2,
+    4, at most 8.
+    """
     return 0.0 if wrong < THROTTLE_AFTER else min(2.0 ** (wrong - THROTTLE_AFTER), LONGEST_DELAY_SECONDS)
 
 
 def _wrong_lately(tx: Transaction, username: str, address: str) -> int:
     since = tx.now - THROTTLE_WINDOW
     return max(
-        tx.session.scalar(select(func.count()).where(column == value, SignInAttempt.at > since, SignInAttempt.right.is_(False))) or 0
+        tx.session.scalar(
+            select(func.count()).where(column == value, SignInAttempt.at > since, SignInAttempt.right.is_(False))
+        )
+        or 0
         for column, value in ((SignInAttempt.username, username), (SignInAttempt.address, address))
     )
 
 
 def _check(store: Store, username: str, password: str, address: str, wait: Callable[[float], None]) -> bool:
-    """Try a password: wait as throttling says, then record the attempt and its consequences. The caller decides what a right one opens."""
+    """Try a password: wait as throttling says, then record the attempt and its consequences. The caller decides what
+    a right one opens.
+    """
     username = username.strip().lower()[:64]
     with store.transaction() as tx:
         delay = delay_seconds(_wrong_lately(tx, username, address))
@@ -94,7 +102,8 @@ def password_has_expired(person: Person, tx: Transaction) -> bool:
 def sign_in(store: Store, username: str, password: str, address: str, wait: Callable[[float], None]) -> SignedIn:
     """Open a session. `wait` sleeps for the given seconds.
 
-    Raises Refusal `wrong_password`, with one sentence for every cause: which of name, password or lock it was is nobody's business.
+    Raises Refusal `wrong_password`, with one sentence for every cause: which of name, password or lock it was is
+    nobody's business.
     """
     right = _check(store, username, password, address, wait)
     with store.transaction(write=True) as tx:
@@ -120,7 +129,9 @@ def sign_in(store: Store, username: str, password: str, address: str, wait: Call
                     )
                 )
                 tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
-                tx.audit("session.started", "person", person.username, {"address": address, "emergency_only": emergency_only})
+                tx.audit(
+                    "session.started", "person", person.username, {"address": address, "emergency_only": emergency_only}
+                )
                 must_change = person.password_must_change or (expired_only and not may_unblind)
                 return SignedIn(token, emergency_only, must_change)
     raise refuse(
@@ -156,13 +167,18 @@ def end_session(store: Store, token: str) -> None:
             tx.audit("session.ended", "person", session.person.username)
 
 
-def confirm_password(store: Store, actor: Actor, password: str, address: str, wait: Callable[[float], None]) -> Confirmation:
+def confirm_password(
+    store: Store, actor: Actor, password: str, address: str, wait: Callable[[float], None]
+) -> Confirmation:
     """Re-enter the password to sign a deed. Raises Refusal `wrong_password`.
 
-    A session that exists may be continued on a locked account only where the deed itself allows it (emergency unblinding).
+    A session that exists may be continued on a locked account only where the deed itself allows it (emergency
+    unblinding).
     """
     if actor.person_id is None:
         raise refuse("forbidden", "signature.person", say("Only a person can sign."))
     if not _check(store, actor.name, password, address, wait):
-        raise refuse("wrong_password", "signature.password", say("The password is wrong, so nothing was signed."), "password")
+        raise refuse(
+            "wrong_password", "signature.password", say("The password is wrong, so nothing was signed."), "password"
+        )
     return Confirmation(actor.person_id)

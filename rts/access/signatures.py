@@ -1,4 +1,6 @@
-"""Electronic signatures: bound to the record signed, with printed name, meaning, time and zone (21 CFR 11.50, 11.70, 11.200)."""
+"""Electronic signatures: bound to the record signed, with printed name, meaning, time and zone (21 CFR 11.50, 11.70,
+11.200).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def sign(
     trial: Trial | None,
     time_zone: str,
 ) -> Signature:
-    """Sign `record`. Raises Refusal `wrong_password` when the password was not re-entered for this deed by this person: being signed in never counts."""
+    """Sign `record`. Raises Refusal `wrong_password` when the password was not re-entered for this deed by this
+    person: being signed in never counts.
+    """
     if confirmation is None or confirmation.person_id != actor.person_id:
         raise refuse("wrong_password", "signature.missing", say("Enter your password to sign."), "password")
     person = tx.session.get_one(Person, confirmation.person_id)

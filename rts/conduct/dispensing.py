@@ -1,4 +1,6 @@
-"""Dispensing: the system sets a kit aside for the visit, the pharmacist scans it, and only the right number is handed over."""
+"""Dispensing: the system sets a kit aside for the visit, the pharmacist scans it, and only the right number is
+handed over.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class PrepareVisit:
 
 def closed_visits(tx: Transaction, subject: Subject) -> frozenset[str]:
     """The visits of `subject` for which kits were set aside or dispensed."""
-    statement = select(Dispensing.visit).where(Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"]))
+    statement = select(Dispensing.visit).where(
+        Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"])
+    )
     return frozenset(tx.session.scalars(statement))
 
 
@@ -55,7 +59,11 @@ def _in_treatment(subject: Subject) -> None:
         raise refuse(
             "rule",
             "subject.not_in_treatment",
-            say("Subject %(subject)s is not in treatment (%(state)s), so no kit is dispensed.", subject=subject.code, state=subject.state),
+            say(
+                "Subject %(subject)s is not in treatment (%(state)s), so no kit is dispensed.",
+                subject=subject.code,
+                state=subject.state,
+            ),
             "subject",
         )
 
@@ -71,21 +79,32 @@ def _arm_of(tx: Transaction, subject: Subject, opener: Opener) -> str:
 
 
 def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: Opener) -> Done:
-    """Set aside the kits of `visit`. Raises Refusal for a subject not in treatment, a visit out of order, or a date outside the window without a reason."""
+    """Set aside the kits of `visit`. Raises Refusal for a subject not in treatment, a visit out of order, or a date
+    outside the window without a reason.
+    """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
     place = place_of(tx, site)
     _locked(tx, trial, site, subject)
     _in_treatment(subject)
     if not any(visit.code == command.visit for visit in place.definition.visits):
-        raise refuse("invalid", "visit.unknown", say("The definition has no visit %(visit)s.", visit=command.visit), "visit")
+        raise refuse(
+            "invalid", "visit.unknown", say("The definition has no visit %(visit)s.", visit=command.visit), "visit"
+        )
     visit = place.definition.visit(command.visit)
     closed = closed_visits(tx, subject)
     if visit.code in closed:
-        raise refuse("conflict", "visit.done", say("Kits for %(visit)s are set aside or dispensed already.", visit=visit.label), "visit")
+        raise refuse(
+            "conflict",
+            "visit.done",
+            say("Kits for %(visit)s are set aside or dispensed already.", visit=visit.label),
+            "visit",
+        )
     reached = [v for v in place.definition.visits if v.code in closed]
     failed = []
     if not any(visit.kits.get(subject.dose_level, {}).values()):
-        failed.append(FailedRule("visit.no_kits", say("Nothing is dispensed at %(visit)s.", visit=visit.label), "visit"))
+        failed.append(
+            FailedRule("visit.no_kits", say("Nothing is dispensed at %(visit)s.", visit=visit.label), "visit")
+        )
     if reached and visit.day <= max(v.day for v in reached):
         failed.append(FailedRule("visit.order", say("Visits go in order: a later one is done already."), "visit"))
     if subject.randomised_on is None:
@@ -96,7 +115,8 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
             FailedRule(
                 "visit.window",
                 say(
-                    "Today (%(today)s) is outside the window of %(visit)s, %(first)s to %(last)s. Give the reason to go on.",
+                    "Today (%(today)s) is outside the window of %(visit)s, %(first)s to %(last)s. Give the "
+                    "reason to go on.",
                     today=place.today.isoformat(),
                     visit=visit.label,
                     first=first.isoformat(),
@@ -133,9 +153,17 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
 
 
 def _note_pick(tx: Transaction, trial: Trial, site: Site, subject: Subject, visit: str, possible_leak: bool) -> None:
-    """Tell the unblinded whether the choice of a kit may have told an arm; written every time, since its absence would tell too."""
+    """Tell the unblinded whether the choice of a kit may have told an arm; written every time, since its absence
+    would tell too.
+    """
     tx.audit(
-        "kits.picked", "subject", subject.code, {"visit": visit, "possible_leak": possible_leak}, trial=trial, site=site, sealed=True
+        "kits.picked",
+        "subject",
+        subject.code,
+        {"visit": visit, "possible_leak": possible_leak},
+        trial=trial,
+        site=site,
+        sealed=True,
     )
 
 
@@ -155,7 +183,9 @@ def normal_number(text: str) -> str:
 
 
 def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
-    """Record that the scanned kit was handed over. Raises Refusal `kit.mismatch` for any other number, `kit.expiry` when it no longer lasts the interval."""
+    """Record that the scanned kit was handed over. Raises Refusal `kit.mismatch` for any other number, `kit.expiry`
+    when it no longer lasts the interval.
+    """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
     place = place_of(tx, site)
     _locked(tx, trial, site, subject)
@@ -163,7 +193,11 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
     number = normal_number(command.kit)
     rows = tx.session.scalars(
         select(Dispensing)
-        .where(Dispensing.subject_id == subject.id, Dispensing.visit == command.visit, Dispensing.state.in_(["assigned", "dispensed"]))
+        .where(
+            Dispensing.subject_id == subject.id,
+            Dispensing.visit == command.visit,
+            Dispensing.state.in_(["assigned", "dispensed"]),
+        )
         .order_by(Dispensing.slot)
     ).all()
     if not rows:
@@ -173,7 +207,10 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
         raise refuse(
             "rule",
             "kit.mismatch",
-            say("Kit %(kit)s is not the kit for this subject and visit. Do not hand it over; scan the kit shown above.", kit=number),
+            say(
+                "Kit %(kit)s is not the kit for this subject and visit. Do not hand it over; scan the kit shown above.",
+                kit=number,
+            ),
             "kit",
         )
     if row.state == "dispensed":
@@ -213,12 +250,17 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
         definition=place.version.version,
         mentions=(("subject", subject.code),),
     )
-    return Done("hand_over", {"trial": trial.code, "site": site.code, "subject": subject.code, "visit": command.visit, "kit": number})
+    return Done(
+        "hand_over",
+        {"trial": trial.code, "site": site.code, "subject": subject.code, "visit": command.visit, "kit": number},
+    )
 
 
 @dataclass(frozen=True)
 class ReplaceKit:
-    """Give another kit of the same treatment for one that was lost or damaged (`fate`), or that no longer lasts the interval (`expired`)."""
+    """Give another kit of the same treatment for one that was lost or damaged (`fate`), or that no longer lasts the
+    interval (`expired`).
+    """
 
     trial: str
     subject: str
@@ -228,7 +270,9 @@ class ReplaceKit:
 
 
 def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Opener) -> Done:
-    """Close the old kit with its reason and set another aside. A kit handed over keeps its state: what happens to it afterwards is accounted apart."""
+    """Close the old kit with its reason and set another aside. A kit handed over keeps its state: what happens to it
+    afterwards is accounted apart.
+    """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
     place = place_of(tx, site)
     _locked(tx, trial, site, subject)
@@ -243,7 +287,9 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
         (
             row
             for row in tx.session.scalars(
-                select(Dispensing).where(Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"]))
+                select(Dispensing).where(
+                    Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"])
+                )
             )
             if row.kit.number == number
         ),
@@ -258,11 +304,20 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
     if row.state == "assigned":
         if command.fate == "expired":
             if may_be_dispensed(place.today, row.kit.lot.expiry, place.definition.expiry.dnd_at(visit.code)):
-                raise refuse("rule", "kit.in_date", say("Kit %(kit)s lasts the dosing interval and can be handed over.", kit=number), "fate")
-            change = Change(row.kit_id, Move.UNASSIGN, KitState.ASSIGNED, site_id=site.id, reason=command.reason.strip())
+                raise refuse(
+                    "rule",
+                    "kit.in_date",
+                    say("Kit %(kit)s lasts the dosing interval and can be handed over.", kit=number),
+                    "fate",
+                )
+            change = Change(
+                row.kit_id, Move.UNASSIGN, KitState.ASSIGNED, site_id=site.id, reason=command.reason.strip()
+            )
             row.state = "put_back"
         else:
-            change = Change(row.kit_id, FATES[command.fate], KitState.ASSIGNED, site_id=site.id, reason=command.reason.strip())
+            change = Change(
+                row.kit_id, FATES[command.fate], KitState.ASSIGNED, site_id=site.id, reason=command.reason.strip()
+            )
             row.state = "replaced"
         apply(tx, [change], actor.name)
     else:
@@ -331,7 +386,9 @@ def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
         failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
     kit = next((kit for kit in kits_on_the_shelf(tx, site) if kit.number == number), None)
     if kit is None:
-        failed.append(FailedRule("kit.not_on_shelf", say("Kit %(kit)s is not on the shelf of this site.", kit=number), "kit"))
+        failed.append(
+            FailedRule("kit.not_on_shelf", say("Kit %(kit)s is not on the shelf of this site.", kit=number), "kit")
+        )
     refuse_all("invalid", failed)
     if kit is None:
         raise RuntimeError("a missing kit was refused above")

@@ -42,13 +42,23 @@ def end_treatment(tx: Transaction, actor: Actor, command: EndTreatment) -> Done:
     locks.take(tx.session, locks.site_stock(trial.code, site.code))
     tx.session.refresh(subject)
     if subject.state != "randomised":
-        raise refuse("conflict", "subject.state", say("Subject %(subject)s is not in treatment.", subject=subject.code), "subject")
+        raise refuse(
+            "conflict",
+            "subject.state",
+            say("Subject %(subject)s is not in treatment.", subject=subject.code),
+            "subject",
+        )
     open_dispensings = tx.session.scalars(
-        select(Dispensing).where(Dispensing.subject_id == subject.id, Dispensing.state == "assigned").order_by(Dispensing.id)
+        select(Dispensing)
+        .where(Dispensing.subject_id == subject.id, Dispensing.state == "assigned")
+        .order_by(Dispensing.id)
     ).all()
     apply(
         tx,
-        [Change(row.kit_id, Move.UNASSIGN, KitState.ASSIGNED, site_id=site.id, reason=command.how) for row in open_dispensings],
+        [
+            Change(row.kit_id, Move.UNASSIGN, KitState.ASSIGNED, site_id=site.id, reason=command.how)
+            for row in open_dispensings
+        ],
         actor.name,
     )
     for row in open_dispensings:

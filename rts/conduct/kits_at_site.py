@@ -1,4 +1,6 @@
-"""A site's kits as the deeds see them: which lie on the shelf, which of them a visit may take, and setting them aside for a subject."""
+"""A site's kits as the deeds see them: which lie on the shelf, which of them a visit may take, and setting them
+aside for a subject.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,12 @@ def type_for_arm(restricted: RestrictedDefinition, arm: str, group: str) -> str:
     raise LookupError("the definition names no kit type for an arm of this group")
 
 
-def stock_gate_holds(place: Place, restricted: RestrictedDefinition, shelf: list[OpenedKit], visit: Visit, dose_level: str) -> bool:
-    """Whether every type of every group that `visit` needs lies on the shelf: asked before an entry is read, so that a refusal tells nothing of it."""
+def stock_gate_holds(
+    place: Place, restricted: RestrictedDefinition, shelf: list[OpenedKit], visit: Visit, dose_level: str
+) -> bool:
+    """Whether every type of every group that `visit` needs lies on the shelf: asked before an entry is read, so that
+    a refusal tells nothing of it.
+    """
     stock = [opened.as_stock() for opened in shelf]
     # Every group is judged even after one has failed: the time taken must not tell which was short.
     held = [
@@ -63,7 +69,9 @@ def stock_gate_holds(place: Place, restricted: RestrictedDefinition, shelf: list
 
 @dataclass(frozen=True)
 class SetAside:
-    """Kits set aside for a subject's visit; `possible_leak` when the choice may tell an arm (for unblinded eyes only)."""
+    """Kits set aside for a subject's visit; `possible_leak` when the choice may tell an arm (for unblinded eyes
+    only).
+    """
 
     numbers: tuple[str, ...]
     possible_leak: bool
@@ -84,7 +92,8 @@ def set_aside(
 ) -> SetAside:
     """Pick the kits of `visit` for `subject` and set them aside: expiry class first, then secret pick order.
 
-    `slots` limits it to some slots of a group (a replacement). Raises Refusal when the shelf lacks them, in words that fit whichever type is short.
+    `slots` limits it to some slots of a group (a replacement). Raises Refusal when the shelf lacks them, in words
+    that fit whichever type is short.
     """
     by_number = {opened.kit.number: opened.kit for opened in shelf}
     stock = [opened.as_stock() for opened in shelf]
@@ -110,7 +119,8 @@ def set_aside(
                 "rule",
                 "kit.none_suitable",
                 say(
-                    "Site %(site)s has no suitable kit for this visit now. Call the supply manager: a shipment can be sent at once.",
+                    "Site %(site)s has no suitable kit for this visit now. Call the supply manager: a shipment "
+                    "can be sent at once.",
                     site=place.site.code,
                 ),
                 sealed=True,
@@ -121,7 +131,13 @@ def set_aside(
         tx,
         [
             Change(
-                kit.id, Move.ASSIGN, KitState.AVAILABLE, site_id=place.site.id, subject_id=subject.id, visit=visit.code, shipment_id=kit.shipment_id
+                kit.id,
+                Move.ASSIGN,
+                KitState.AVAILABLE,
+                site_id=place.site.id,
+                subject_id=subject.id,
+                visit=visit.code,
+                shipment_id=kit.shipment_id,
             )
             for _, kit in chosen
         ],
@@ -129,7 +145,9 @@ def set_aside(
     )
     for slot, kit in chosen:
         attempt = tx.session.scalar(
-            select(func.count()).where(Dispensing.subject_id == subject.id, Dispensing.visit == visit.code, Dispensing.slot == slot)
+            select(func.count()).where(
+                Dispensing.subject_id == subject.id, Dispensing.visit == visit.code, Dispensing.slot == slot
+            )
         )
         tx.session.add(
             Dispensing(

@@ -1,6 +1,7 @@
 """How every deed runs, from every door: once, whole, signed where it must be, and with a trace when refused.
 
-A deed is a function `(tx, actor, command[, opener][, confirmation])`. It asks for an `opener` only if it must read what is sealed, and for a `confirmation` only if it
+A deed is a function `(tx, actor, command[, opener][, confirmation])`. It asks for an `opener` only if it must read
+what is sealed, and for a `confirmation` only if it
 is signed by a re-entered password: its signature shows both.
 """
 
@@ -29,7 +30,9 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Done:
-    """What a deed did, as permanent codes that a door can render from; `again` when it had been done before under the same key."""
+    """What a deed did, as permanent codes that a door can render from; `again` when it had been done before under
+    the same key.
+    """
 
     deed: str
     ids: dict[str, str]
@@ -47,7 +50,8 @@ def perform(
 ) -> Any:
     """Run `deed` in one transaction and return its outcome (a `Done`, or what carries one in `.done`).
 
-    With an idempotency `key`, a repeat of the same command by the same actor returns the first outcome's `Done` marked `again`; another command under a
+    With an idempotency `key`, a repeat of the same command by the same actor returns the first outcome's `Done`
+    marked `again`; another command under a
     used key is refused (`conflict`). A Refusal rolls everything back and leaves one `refused` event.
     """
     try:
@@ -81,13 +85,13 @@ def perform(
         _record(store, deed, actor, command, refusal)
         raise
     except IntegrityError as error:
-        refusal = refuse(
+        conflict = refuse(
             "conflict",
             "store.constraint",
             say("Someone else did the same at the same moment, so nothing was recorded. Look again and repeat."),
         )
-        _record(store, deed, actor, command, refusal)
-        raise refusal from error
+        _record(store, deed, actor, command, conflict)
+        raise conflict from error
 
 
 @lru_cache(maxsize=256)
@@ -109,7 +113,7 @@ def _plain(value: Any) -> Any:
 
 def _body_mac(store: Store, deed: Callable[..., Any], command: Any) -> str:
     body = {"deed": deed.__name__, "command": _plain(asdict(command))}
-    return store.vault.mac("idempotency", rfc8785.dumps(body)).hex()
+    return store.vault.keyring.mac("idempotency", rfc8785.dumps(body)).hex()
 
 
 def _earlier(tx: Transaction, key: str, actor: Actor, deed: Callable[..., Any], mac: str) -> Done | None:
@@ -128,7 +132,9 @@ def _earlier(tx: Transaction, key: str, actor: Actor, deed: Callable[..., Any], 
 
 
 def _record(store: Store, deed: Callable[..., Any], actor: Actor, command: Any, refusal: Refusal) -> None:
-    """Append the `refused` event, in a transaction of its own. Only the codes of the failed rules are kept, with what the command named."""
+    """Append the `refused` event, in a transaction of its own. Only the codes of the failed rules are kept, with
+    what the command named.
+    """
     named = {field.name: getattr(command, field.name) for field in fields(command)}
     with store.transaction(write=True) as tx:
         trial = site = None
@@ -136,7 +142,11 @@ def _record(store: Store, deed: Callable[..., Any], actor: Actor, command: Any, 
             trial = tx.session.scalar(select(Trial).where(Trial.code == named["trial"]))
         if trial is not None and isinstance(named.get("site"), str):
             site = tx.session.scalar(select(Site).where(Site.trial_id == trial.id, Site.code == named["site"]))
-        about = [(kind, named[kind]) for kind in ("subject", "kit", "shipment", "list_id", "site") if isinstance(named.get(kind), str)]
+        about = [
+            (kind, named[kind])
+            for kind in ("subject", "kit", "shipment", "list_id", "site")
+            if isinstance(named.get(kind), str)
+        ]
         about = [(kind, code[:40]) for kind, code in about if code]
         first = about[0] if about else ("deed", deed.__name__)
         tx.act_as(actor, actor.grants[0].role if actor.grants else "none")

@@ -1,4 +1,6 @@
-"""What most deeds look up first: the site with the definition in force there today, and a subject within the actor's scope."""
+"""What most deeds look up first: the site with the definition in force there today, and a subject within the actor's
+scope.
+"""
 
 from __future__ import annotations
 
@@ -44,16 +46,26 @@ def open_site(tx: Transaction, site: Site) -> Place:
         raise refuse(
             "rule",
             "site.not_open",
-            say("Site %(site)s is not open for new subjects (%(state)s). Ask the trial manager.", site=site.code, state=site.state),
+            say(
+                "Site %(site)s is not open for new subjects (%(state)s). Ask the trial manager.",
+                site=site.code,
+                state=site.state,
+            ),
             "site",
         )
     return place_of(tx, site)
 
 
-def subject_at(tx: Transaction, actor: Actor, permission: Permission, trial_code: str, code: str) -> tuple[Trial, Site, Subject]:
-    """The subject `code`, once `permission` at its site is proven. Raises Refusal `not_found` alike for an unknown subject and another site's."""
+def subject_at(
+    tx: Transaction, actor: Actor, permission: Permission, trial_code: str, code: str
+) -> tuple[Trial, Site, Subject]:
+    """The subject `code`, once `permission` at its site is proven. Raises Refusal `not_found` alike for an unknown
+    subject and another site's.
+    """
     trial = tx.trial(trial_code)
-    subject = tx.session.scalar(select(Subject).where(Subject.trial_id == trial.id, Subject.code == code.strip().upper()))
+    subject = tx.session.scalar(
+        select(Subject).where(Subject.trial_id == trial.id, Subject.code == code.strip().upper())
+    )
     if subject is None:
         require(tx, actor, permission, trial, None) if actor.may(permission, trial) else tx.act_as(actor, "none")
         raise refuse("not_found", "access.scope", say("There is nothing here with that name."))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from rts.access.actor import Actor
 from rts.access.permissions import Permission
-from rts.access.signatures import sign
 from rts.access.sign_in import Confirmation
+from rts.access.signatures import sign
 from rts.conduct.kits_at_site import opened_shelf, set_aside, stock_gate_holds
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of, subject_at
 from rts.conduct.recipients import people_with
-from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
+from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import open_entry
 from rts.store.tables import ListEntry, ListFile, Subject, Trial
@@ -28,7 +28,8 @@ MEANING = "I confirm eligibility and randomise this subject"
 
 @dataclass(frozen=True)
 class RandomiseSubject:
-    """Randomise a screened subject. `answers` are the confirmed criteria by code, `values` the entered stratification values by factor code;
+    """Randomise a screened subject. `answers` are the confirmed criteria by code, `values` the entered
+    stratification values by factor code;
     `age_confirmed` is the investigator's word in the edge years of the age rule."""
 
     trial: str
@@ -38,11 +39,15 @@ class RandomiseSubject:
     age_confirmed: bool = False
 
 
-def failed_rules(tx: Transaction, place: Place, trial: Trial, subject: Subject, command: RandomiseSubject) -> list[FailedRule]:
+def failed_rules(
+    tx: Transaction, place: Place, trial: Trial, subject: Subject, command: RandomiseSubject
+) -> list[FailedRule]:
     """Every rule that speaks against randomising, none of which depends on an arm. The review page asks it too."""
     failed = []
     if place.site.state != "open":
-        failed.append(FailedRule("site.not_open", say("Site %(site)s is closed to new subjects.", site=place.site.code)))
+        failed.append(
+            FailedRule("site.not_open", say("Site %(site)s is closed to new subjects.", site=place.site.code))
+        )
     failed += failed_criteria(
         place.definition,
         command.answers,
@@ -58,12 +63,22 @@ def failed_rules(tx: Transaction, place: Place, trial: Trial, subject: Subject, 
         failed.append(FailedRule("cap.trial", say("The trial has randomised its %(cap)d subjects.", cap=caps.trial)))
     site_cap = caps.by_site.get(place.site.code, caps.site)
     if site_cap is not None and (tx.session.scalar(counted.where(Subject.site_id == place.site.id)) or 0) >= site_cap:
-        failed.append(FailedRule("cap.site", say("Site %(site)s has randomised its %(cap)d subjects.", site=place.site.code, cap=site_cap)))
+        failed.append(
+            FailedRule(
+                "cap.site",
+                say("Site %(site)s has randomised its %(cap)d subjects.", site=place.site.code, cap=site_cap),
+            )
+        )
     if not failed:
         stratum = place.definition.stratum_of(command.values)
         stratum_cap = caps.by_stratum.get(stratum, caps.stratum)
-        if stratum_cap is not None and (tx.session.scalar(counted.where(Subject.stratum == stratum)) or 0) >= stratum_cap:
-            failed.append(FailedRule("cap.stratum", say("This stratum has randomised its %(cap)d subjects.", cap=stratum_cap)))
+        if (
+            stratum_cap is not None
+            and (tx.session.scalar(counted.where(Subject.stratum == stratum)) or 0) >= stratum_cap
+        ):
+            failed.append(
+                FailedRule("cap.stratum", say("This stratum has randomised its %(cap)d subjects.", cap=stratum_cap))
+            )
     return failed
 
 
@@ -104,11 +119,20 @@ def randomise_subject(
         raise refuse(
             "conflict",
             "subject.already_randomised",
-            say("Subject %(subject)s was randomised already, as %(number)s.", subject=subject.code, number=subject.randomisation_number),
+            say(
+                "Subject %(subject)s was randomised already, as %(number)s.",
+                subject=subject.code,
+                number=subject.randomisation_number,
+            ),
             "subject",
         )
     if subject.state != "screened":
-        raise refuse("conflict", "subject.state", say("Subject %(subject)s is not in screening.", subject=subject.code), "subject")
+        raise refuse(
+            "conflict",
+            "subject.state",
+            say("Subject %(subject)s is not in screening.", subject=subject.code),
+            "subject",
+        )
     refuse_all("rule", failed_rules(tx, place, trial, subject, command))
 
     visit = place.definition.visits[0]
@@ -119,20 +143,23 @@ def randomise_subject(
             "rule",
             "stock.gate",
             say(
-                "Site %(site)s does not hold enough kits to randomise a subject now. Call the supply manager: a shipment can be sent at once.",
+                "Site %(site)s does not hold enough kits to randomise a subject now. Call the supply manager: a "
+                "shipment can be sent at once.",
                 site=site.code,
             ),
         )
     stratum = place.definition.stratum_of(command.values)
     entry = _next_entry(tx, trial, stratum)
     opened = open_entry(tx, entry, opener)
-    used = tx.session.execute(
-        ListEntry.__table__.update()  # type: ignore[attr-defined]
+    # The condition is the last guard: were the lock ever missing, the second of two takers finds no row to take.
+    taken = tx.session.scalar(
+        update(ListEntry)
         .where(ListEntry.id == entry.id, ListEntry.subject_id.is_(None))
         .values(subject_id=subject.id, used_at=tx.now)
+        .returning(ListEntry.id)
     )
-    if used.rowcount != 1:
-        raise Refusal("conflict", FailedRule("list.taken", say("Another subject was randomised at the same moment. Repeat.")))
+    if taken is None:
+        raise refuse("conflict", "list.taken", say("Another subject was randomised at the same moment. Repeat."))
     subject.state = "randomised"
     subject.answers = json.dumps(command.answers, sort_keys=True)
     subject.factor_values = json.dumps(command.values, sort_keys=True)
@@ -154,7 +181,15 @@ def randomise_subject(
         "definition": place.version.digest,
     }
     sign(
-        tx, actor, confirmation, MEANING, "randomisation", subject.code, record, trial=trial, time_zone=place.facts.time_zone
+        tx,
+        actor,
+        confirmation,
+        MEANING,
+        "randomisation",
+        subject.code,
+        record,
+        trial=trial,
+        time_zone=place.facts.time_zone,
     )
     kits = set_aside(tx, place, restricted, shelf, subject, opened.arm, visit, actor.name)
     tx.audit(

@@ -9,8 +9,12 @@ from rts.store.tables import Depot, Person, RoleGrant, Site, Trial
 from rts.store.transaction import Transaction
 
 
-def people_in(tx: Transaction, trial: Trial, *roles: Role, site: Site | None = None, depot: Depot | None = None) -> list[Person]:
-    """The people who hold one of `roles` in `trial` now (for site and depot roles: there), by user name; closed accounts left out."""
+def people_in(
+    tx: Transaction, trial: Trial, *roles: Role, site: Site | None = None, depot: Depot | None = None
+) -> list[Person]:
+    """The people who hold one of `roles` in `trial` now (for site and depot roles: there), by user name; closed
+    accounts left out.
+    """
     statement = (
         select(Person)
         .join(RoleGrant, RoleGrant.person_id == Person.id)

@@ -1,4 +1,6 @@
-"""Screening: a subject gets a code, and what is known of them is consent, year of birth and sex. No name, initials or birthday, ever."""
+"""Screening: a subject gets a code, and what is known of them is consent, year of birth and sex. No name, initials
+or birthday, ever.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ SEXES = ("female", "male")
 
 @dataclass(frozen=True)
 class ScreenSubject:
-    """Register a person for screening. `previous` is the code of an earlier screening of the same person; `is_new_person` confirms that a
+    """Register a person for screening. `previous` is the code of an earlier screening of the same person;
+    `is_new_person` confirms that a
     look-alike (same site, consent date, year and sex) is somebody else."""
 
     trial: str
@@ -42,18 +45,32 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
     today = place.today
     failed = []
     if command.consent_on > today:
-        failed.append(FailedRule("consent.future", say("The date of consent is not after today (%(today)s).", today=today), "consent_on"))
+        failed.append(
+            FailedRule(
+                "consent.future", say("The date of consent is not after today (%(today)s).", today=today), "consent_on"
+            )
+        )
     if command.consent_on.year < today.year - 2:
         failed.append(FailedRule("consent.old", say("The date of consent is more than two years ago."), "consent_on"))
     if not today.year - 120 <= command.year_of_birth <= today.year:
-        failed.append(FailedRule("year_of_birth.range", say("The year of birth has four digits and is in the past."), "year_of_birth"))
+        failed.append(
+            FailedRule(
+                "year_of_birth.range", say("The year of birth has four digits and is in the past."), "year_of_birth"
+            )
+        )
     if command.sex not in SEXES:
         failed.append(FailedRule("sex.unknown", say("Choose female or male."), "sex"))
     if command.previous:
-        earlier = tx.session.scalar(select(Subject).where(Subject.trial_id == trial.id, Subject.code == command.previous))
+        earlier = tx.session.scalar(
+            select(Subject).where(Subject.trial_id == trial.id, Subject.code == command.previous)
+        )
         if earlier is None or earlier.state != "screen_failed":
             failed.append(
-                FailedRule("previous.unknown", say("A person is screened again under the code of a failed screening."), "previous")
+                FailedRule(
+                    "previous.unknown",
+                    say("A person is screened again under the code of a failed screening."),
+                    "previous",
+                )
             )
     refuse_all("invalid", failed)
     locks.take(tx.session, locks.randomisation(trial.code))
@@ -70,7 +87,8 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
             "rule",
             "subject.possible_duplicate",
             say(
-                "Subject %(subject)s has the same consent date, year of birth and sex. Confirm that this is another person.",
+                "Subject %(subject)s has the same consent date, year of birth and sex. Confirm that this is "
+                "another person.",
                 subject=twin,
             ),
             "is_new_person",
@@ -119,12 +137,19 @@ class FailScreening:
 
 
 def fail_screening(tx: Transaction, actor: Actor, command: FailScreening) -> Done:
-    """End a screening without randomisation. Raises Refusal when the subject is not in screening or no reason is given."""
+    """End a screening without randomisation. Raises Refusal when the subject is not in screening or no reason is
+    given.
+    """
     trial, site, subject = subject_at(tx, actor, Permission.SCREEN, command.trial, command.subject)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
     if subject.state != "screened":
-        raise refuse("conflict", "subject.state", say("Subject %(subject)s is not in screening.", subject=subject.code), "subject")
+        raise refuse(
+            "conflict",
+            "subject.state",
+            say("Subject %(subject)s is not in screening.", subject=subject.code),
+            "subject",
+        )
     subject.state = "screen_failed"
     subject.ended_at = tx.now
     subject.end_reason = command.reason.strip()
@@ -139,4 +164,3 @@ def fail_screening(tx: Transaction, actor: Actor, command: FailScreening) -> Don
         after={"state": "screen_failed"},
     )
     return Done("fail_screening", {"trial": trial.code, "site": site.code, "subject": subject.code})
-

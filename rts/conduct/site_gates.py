@@ -28,16 +28,26 @@ class PassGate:
 
 
 def pass_gate(tx: Transaction, actor: Actor, command: PassGate) -> Done:
-    """Record a gate. Raises Refusal for an unknown gate, a date in the future, a missing document or a gate passed already."""
+    """Record a gate. Raises Refusal for an unknown gate, a date in the future, a missing document or a gate passed
+    already.
+    """
     trial = tx.trial(command.trial)
     site = tx.site(trial, command.site)
     require(tx, actor, Permission.SITE_MANAGE, trial, site)
     place = place_of(tx, site)
     failed = []
     if command.gate not in place.definition.gates:
-        failed.append(FailedRule("gate.unknown", say("The protocol definition names no gate %(gate)s.", gate=command.gate), "gate"))
+        failed.append(
+            FailedRule(
+                "gate.unknown", say("The protocol definition names no gate %(gate)s.", gate=command.gate), "gate"
+            )
+        )
     if command.passed_on > place.today:
-        failed.append(FailedRule("gate.future", say("A gate is recorded once it is passed: the date is in the future."), "passed_on"))
+        failed.append(
+            FailedRule(
+                "gate.future", say("A gate is recorded once it is passed: the date is in the future."), "passed_on"
+            )
+        )
     if not command.document.strip():
         failed.append(FailedRule("gate.document", say("Name the document that shows it."), "document"))
     refuse_all("invalid", failed)
@@ -90,7 +100,11 @@ def open_site_for_subjects(tx: Transaction, actor: Actor, command: OpenSite) -> 
     refuse_all(
         "rule",
         [
-            FailedRule("gate.missing", say("The gate %(gate)s is not recorded for site %(site)s.", gate=gate, site=site.code), "gate")
+            FailedRule(
+                "gate.missing",
+                say("The gate %(gate)s is not recorded for site %(site)s.", gate=gate, site=site.code),
+                "gate",
+            )
             for gate in missing_gates(tx, site.id, place.definition.gates)
         ],
     )

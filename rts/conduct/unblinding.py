@@ -1,6 +1,8 @@
-"""Emergency unblinding: the physician of the site learns one subject's treatment at once, and nobody else learns anything.
+"""Emergency unblinding: the physician of the site learns one subject's treatment at once, and nobody else learns
+anything.
 
-Nothing that serves order may stand in its way: not a lock, an expired password, a closed site, a withdrawn subject or a wrong clock. Only one thing
+Nothing that serves order may stand in its way: not a lock, an expired password, a closed site, a withdrawn subject
+or a wrong clock. Only one thing
 may: if the record of the deed cannot be written, nothing is shown, and the offline route serves (docs/physician.md).
 """
 
@@ -12,8 +14,8 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor
 from rts.access.permissions import Permission, Role
-from rts.access.signatures import sign
 from rts.access.sign_in import Confirmation
+from rts.access.signatures import sign
 from rts.conduct.perform import Done
 from rts.conduct.places import subject_at
 from rts.conduct.recipients import people_in
@@ -51,7 +53,8 @@ class Unblinded:
 def unblind_subject(
     tx: Transaction, actor: Actor, command: UnblindSubject, opener: Opener, confirmation: Confirmation | None
 ) -> Unblinded:
-    """Open the code of one randomised subject of the actor's own site. Every later look is a deed of its own with its own record.
+    """Open the code of one randomised subject of the actor's own site. Every later look is a deed of its own with
+    its own record.
 
     Raises Refusal when the reason or the answer on the adverse event is missing, or the subject was never randomised.
     """
@@ -61,19 +64,30 @@ def unblind_subject(
     if not command.reason.strip():
         failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
     if command.adverse_event is None:
-        failed.append(FailedRule("adverse_event.missing", say("Say whether an adverse event occurred."), "adverse_event"))
+        failed.append(
+            FailedRule("adverse_event.missing", say("Say whether an adverse event occurred."), "adverse_event")
+        )
     refuse_all("invalid", failed)
     entry = tx.session.scalar(select(ListEntry).where(ListEntry.subject_id == subject.id))
     if entry is None:
         raise refuse(
-            "rule", "subject.not_randomised", say("Subject %(subject)s was not randomised and has no treatment.", subject=subject.code), "subject"
+            "rule",
+            "subject.not_randomised",
+            say("Subject %(subject)s was not randomised and has no treatment.", subject=subject.code),
+            "subject",
         )
     version = tx.session.get_one(DefinitionVersion, subject.version_id)
     zone = definitions.parsed(version.public_text).site(site.code).time_zone
     earlier = tx.session.scalar(select(CodeBreak.id).where(CodeBreak.subject_id == subject.id).limit(1))
     kind = "break" if earlier is None else "look"
     reason = command.reason.strip()
-    record = {"trial": trial.code, "subject": subject.code, "reason": reason, "adverse_event": command.adverse_event, "kind": kind}
+    record = {
+        "trial": trial.code,
+        "subject": subject.code,
+        "reason": reason,
+        "adverse_event": command.adverse_event,
+        "kind": kind,
+    }
     signature = sign(tx, actor, confirmation, MEANING, "code_break", subject.code, record, trial=trial, time_zone=zone)
     if subject.unblinded_at is None:
         subject.unblinded_at = tx.now
@@ -105,7 +119,8 @@ def unblind_subject(
         people_in(tx, trial, Role.SPONSOR_CONTACT, Role.TRIAL_MANAGER),
         say("%(trial)s: subject %(subject)s was unblinded in an emergency", trial=trial.code, subject=subject.code),
         say(
-            "%(person)s opened the code of subject %(subject)s at site %(site)s. The treatment is told to the physician alone. Sign in to see the record.",
+            "%(person)s opened the code of subject %(subject)s at site %(site)s. The treatment is told to the "
+            "physician alone. Sign in to see the record.",
             person=signature.printed_name,
             subject=subject.code,
             site=site.code,
@@ -113,4 +128,7 @@ def unblind_subject(
     )
     arm = open_entry(tx, entry, opener).arm
     treatment = definitions.open_restricted(tx, trial, version, opener).treatment_of(arm)
-    return Unblinded(Done("unblind_subject", {"trial": trial.code, "site": site.code, "subject": subject.code, "kind": kind}), treatment)
+    return Unblinded(
+        Done("unblind_subject", {"trial": trial.code, "site": site.code, "subject": subject.code, "kind": kind}),
+        treatment,
+    )

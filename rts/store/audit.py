@@ -1,8 +1,9 @@
 """The audit trail: numbered, hash-chained events, one chain per trial and one for the installation.
 
-    detail_digest = SHA-256(salt + RFC 8785 canonical JSON of the detail)
-    hash(n)       = SHA-256(hash(n-1) + RFC 8785 canonical JSON of {number, at, actor, role, organisation, action, object, detail_digest, versions})
-    hash(0)       = SHA-256("rts/audit/1" + 00 + chain id)
+detail_digest = SHA-256(salt + RFC 8785 canonical JSON of the detail)
+hash(n)       = SHA-256(hash(n-1) + RFC 8785 canonical JSON of {number, at, actor, role, organisation, action,
+object, detail_digest, versions})
+hash(0)       = SHA-256("rts/audit/1" + 00 + chain id)
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import rts
 from rts.clock import utc_text
 from rts.refusal import refuse, say
 from rts.store import locks
-from rts.store.tables import AuditChain, AuditDetail, AuditEvent, AuditMention, Trial
 from rts.store.sealed_rows import key_from_text
+from rts.store.tables import AuditChain, AuditDetail, AuditEvent, AuditMention, Trial
 
 if TYPE_CHECKING:
     from rts.store.transaction import Transaction
 
 SALT_BYTES = 32
-# A clock this far behind the last event is wrong, not merely adjusted: expiry and windows would be judged on a false date.
+# A clock this far behind the last event is wrong, not merely adjusted: expiry and windows would be judged on a false
+# date.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 # Sealed details are padded to this step so that their length tells nothing.
 SEALED_STEP = 1024
@@ -84,7 +86,11 @@ def start_chain(tx: Transaction, trial: Trial | None) -> AuditChain:
     """Begin the chain of a trial, or of the installation when `trial` is None."""
     chain_id = tx.store.entropy.bytes(16)
     chain = AuditChain(
-        chain_id=chain_id.hex(), trial_id=trial.id if trial else None, count=0, hash=first_hash(chain_id).hex(), last_at=""
+        chain_id=chain_id.hex(),
+        trial_id=trial.id if trial else None,
+        count=0,
+        hash=first_hash(chain_id).hex(),
+        last_at="",
     )
     tx.session.add(chain)
     tx.session.flush()
@@ -136,7 +142,8 @@ def _moment(tx: Transaction, chain: AuditChain) -> str:
             "unavailable",
             "clock.behind",
             say(
-                "The server's clock (%(now)s) stands before the last recorded event (%(last)s), so dates cannot be trusted and "
+                "The server's clock (%(now)s) stands before the last recorded event (%(last)s), so dates cannot "
+                "be trusted and "
                 "nothing was recorded. Tell the operator to set the clock.",
                 now=text,
                 last=chain.last_at,
@@ -176,5 +183,7 @@ def _append_one(tx: Transaction, chain: AuditChain, draft: Draft) -> None:
         tx.session.add(AuditDetail(event_id=event.id, detail_box=sealed.box))
     else:
         tx.session.add(AuditDetail(event_id=event.id, salt=salt.hex(), detail=canonical.decode()))
-    tx.session.add_all(AuditMention(event_id=event.id, kind=kind, code=code) for kind, code in sorted(set(draft.mentions)))
+    tx.session.add_all(
+        AuditMention(event_id=event.id, kind=kind, code=code) for kind, code in sorted(set(draft.mentions))
+    )
     chain.count, chain.hash, chain.last_at = number, event.hash, event.at

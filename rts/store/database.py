@@ -1,6 +1,7 @@
 """The two databases, and how a connection to each begins a transaction.
 
-SQLite: WAL, `BEGIN IMMEDIATE` for writes (a deferred one lets two requests read the same unused entry), foreign keys on, and a
+SQLite: WAL, `BEGIN IMMEDIATE` for writes (a deferred one lets two requests read the same unused entry), foreign keys
+on, and a
 library without the WAL-reset corruption bug. PostgreSQL: READ COMMITTED; deeds lock first (rts.store.locks).
 """
 
@@ -12,6 +13,7 @@ import pysqlite3
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 
 from rts.refusal import refuse, say
+from rts.store import migrations
 
 # The WAL-reset bug (database corruption when two connections checkpoint at once) is mended in this release.
 OLDEST_SQLITE = (3, 51, 3)
@@ -26,7 +28,9 @@ def open_engine(address: str) -> Engine:
     if backend == "sqlite":
         return _open_sqlite(url)
     if backend == "postgresql":
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True)
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
+        )
     raise refuse(
         "invalid",
         "database.address",
@@ -60,3 +64,12 @@ def _open_sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def upgrade(address: str) -> None:
+    """Bring the database at `address` up to the newest schema."""
+    engine = open_engine(address)
+    try:
+        migrations.upgrade(engine)
+    finally:
+        engine.dispose()

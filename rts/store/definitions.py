@@ -8,11 +8,11 @@ from functools import lru_cache
 from sqlalchemy import select
 
 from rts.refusal import refuse, say
+from rts.store.sealed_rows import key_from_text
 from rts.store.tables import DefinitionInForce, DefinitionVersion, Site, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import RestrictedDefinition, TrialDefinition
 from rts.trial.reading import read_definition, read_restricted
-from rts.store.sealed_rows import key_from_text
 from rts.vault.sealed import Sealed
 from rts.vault.vault import Opener
 
@@ -26,10 +26,15 @@ def parsed(text: str) -> TrialDefinition:
 def latest_version(tx: Transaction, trial: Trial) -> DefinitionVersion:
     """The newest loaded version of `trial`'s definition."""
     version = tx.session.scalar(
-        select(DefinitionVersion).where(DefinitionVersion.trial_id == trial.id).order_by(DefinitionVersion.version.desc()).limit(1)
+        select(DefinitionVersion)
+        .where(DefinitionVersion.trial_id == trial.id)
+        .order_by(DefinitionVersion.version.desc())
+        .limit(1)
     )
     if version is None:
-        raise refuse("not_found", "definition.none", say("Trial %(trial)s has no definition yet.", trial=trial.code), "trial")
+        raise refuse(
+            "not_found", "definition.none", say("Trial %(trial)s has no definition yet.", trial=trial.code), "trial"
+        )
     return version
 
 
@@ -50,7 +55,11 @@ def version_in_force(tx: Transaction, site: Site, on: date) -> DefinitionVersion
         raise refuse(
             "rule",
             "definition.not_in_force",
-            say("No version of the protocol definition is in force at site %(site)s on %(on)s.", site=site.code, on=on.isoformat()),
+            say(
+                "No version of the protocol definition is in force at site %(site)s on %(on)s.",
+                site=site.code,
+                on=on.isoformat(),
+            ),
             "site",
         )
     return in_force.version

@@ -1,6 +1,7 @@
 """The kit ledger: the only writer of a kit's state and place.
 
-A deed decides (rts.supply.kits, pure); `apply` re-reads the kits under lock, checks that each is still what the decision was made on, and writes
+A deed decides (rts.supply.kits, pure); `apply` re-reads the kits under lock, checks that each is still what the
+decision was made on, and writes
 the new state and a ledger row together.
 """
 
@@ -15,6 +16,9 @@ from rts.refusal import refuse, say
 from rts.store.tables import Kit, KitMove
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move, state_after
+
+# What a kit is when its list is activated, before any row of the ledger.
+opening_state = KitState.PACKED
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,19 @@ class Change:
 def lock_kits(tx: Transaction, kit_ids: Sequence[int]) -> dict[int, Kit]:
     """The kits `kit_ids` re-read under row lock, in ascending order so that two deeds never wait for each other."""
     statement = (
-        select(Kit).where(Kit.id.in_(sorted(kit_ids))).order_by(Kit.id).with_for_update().execution_options(populate_existing=True)
+        select(Kit)
+        .where(Kit.id.in_(sorted(kit_ids)))
+        .order_by(Kit.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     return {kit.id: kit for kit in tx.session.scalars(statement)}
 
 
 def apply(tx: Transaction, changes: Sequence[Change], doer: str) -> None:
-    """Carry out `changes`. Raises Refusal `conflict` when a kit was moved by someone else meanwhile, `rule` for an illegal move."""
+    """Carry out `changes`. Raises Refusal `conflict` when a kit was moved by someone else meanwhile, `rule` for an
+    illegal move.
+    """
     kits = lock_kits(tx, [change.kit_id for change in changes])
     for change in changes:
         kit = kits[change.kit_id]

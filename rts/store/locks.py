@@ -1,6 +1,7 @@
 """The one place where deeds take locks: sorted, once a transaction, as late as possible.
 
-PostgreSQL takes transaction-level advisory locks. SQLite has one writer at a time: its lock is the write transaction itself, and asking for a lock outside
+PostgreSQL takes transaction-level advisory locks. SQLite has one writer at a time: its lock is the write transaction
+itself, and asking for a lock outside
 one is an error, never silently nothing.
 """
 

@@ -9,8 +9,12 @@ from rts.store.tables import Notice, Person, Trial
 from rts.store.transaction import Transaction
 
 
-def write(tx: Transaction, kind: str, trial: Trial | None, people: Iterable[Person], subject_line: Message, body: Message) -> None:
-    """Put one mail of `kind` to each of `people` into the outbox. The words must be fit for blinded eyes: mails link to log-in instead of telling more."""
+def write(
+    tx: Transaction, kind: str, trial: Trial | None, people: Iterable[Person], subject_line: Message, body: Message
+) -> None:
+    """Put one mail of `kind` to each of `people` into the outbox. The words must be fit for blinded eyes: mails link
+    to log-in instead of telling more.
+    """
     for person in people:
         tx.session.add(
             Notice(

@@ -6,7 +6,6 @@ Functions that take an `Opener` are the only ones that see an arm or a kit type.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from rts.store.tables import Kit, ListEntry, ListFile
 from rts.supply.picking import StockKit
-from rts.vault.entries import Entry, EntryContext, unpack_entry
+from rts.vault.entries import EntryContext, unpack_entry
+from rts.vault.entries import ListEntry as OpenedEntry
 from rts.vault.sealed import Sealed, WrappedKey
 from rts.vault.vault import Opener
 
@@ -35,7 +35,7 @@ def key_from_text(text: str) -> WrappedKey:
 
 def manifest_digest(list_file: ListFile) -> bytes:
     """SHA-256 of a list's manifest, which binds every record to its list."""
-    return hashlib.sha256(list_file.manifest.encode()).digest()
+    return bytes.fromhex(list_file.manifest_digest)
 
 
 def sealed_entry(tx: Transaction, entry: ListEntry) -> Sealed:
@@ -44,7 +44,7 @@ def sealed_entry(tx: Transaction, entry: ListEntry) -> Sealed:
     return tx.store.vault.sealed(key_from_text(entry.list.data_key), entry.record, context)
 
 
-def open_entry(tx: Transaction, entry: ListEntry, opener: Opener) -> Entry:
+def open_entry(tx: Transaction, entry: ListEntry, opener: Opener) -> OpenedEntry:
     """What an entry says: randomisation number, arm code, salt."""
     return unpack_entry(opener.open(sealed_entry(tx, entry)))
 
@@ -68,13 +68,17 @@ class OpenedKit:
 
 
 def open_kits(tx: Transaction, kits: list[Kit], opener: Opener) -> list[OpenedKit]:
-    """`kits` with their types read. The caller chooses them by place and state only, so that what is opened depends on no arm."""
+    """`kits` with their types read. The caller chooses them by place and state only, so that what is opened depends
+    on no arm.
+    """
     keys: dict[int, tuple[WrappedKey, bytes]] = {}
     opened = []
     for kit in kits:
         if kit.list_id not in keys:
             keys[kit.list_id] = key_from_text(kit.list.data_key), manifest_digest(kit.list)
         key, digest = keys[kit.list_id]
-        entry = unpack_entry(opener.open(tx.store.vault.sealed(key, kit.record, EntryContext(digest, "", kit.position))))
+        entry = unpack_entry(
+            opener.open(tx.store.vault.sealed(key, kit.record, EntryContext(digest, "", kit.position)))
+        )
         opened.append(OpenedKit(kit, entry.arm, entry.pick_rank, kit.lot.expiry, kit.lot.code))
     return opened

@@ -1,7 +1,9 @@
 """Every table of the database, as plain mapped classes.
 
-Times are UTC. Columns that could reveal an arm hold ciphertext only (`*_box`, `record`); each is bound by its associated data to a permanent
-id (list and position, site and date), never to the row's `id`. No column, order or length groups subjects or kits by arm.
+Times are UTC. Columns that could reveal an arm hold ciphertext only (`*_box`, `record`); each is bound by its
+associated data to a permanent
+id (list and position, site and date), never to the row's `id`. No column, order or length groups subjects or kits by
+arm.
 """
 
 from __future__ import annotations
@@ -165,7 +167,9 @@ class SignInAttempt(Base):
 
 
 class Signature(Base):
-    """An electronic signature: who (printed name), when and in which zone, what it means, and the digest of the record signed (21 CFR 11.50, 11.70)."""
+    """An electronic signature: who (printed name), when and in which zone, what it means, and the digest of the
+    record signed (21 CFR 11.50, 11.70).
+    """
 
     __tablename__ = "signature"
     __table_args__ = (Index(None, "object_type", "object_id"),)
@@ -207,7 +211,9 @@ class Trial(Base):
 
 
 class DefinitionVersion(Base):
-    """A numbered, immutable version of a trial's definition; the restricted part and the salt of its digest are sealed."""
+    """A numbered, immutable version of a trial's definition; the restricted part and the salt of its digest are
+    sealed.
+    """
 
     __tablename__ = "definition_version"
     __table_args__ = (UniqueConstraint("trial_id", "version"),)
@@ -279,7 +285,9 @@ class DefinitionInForce(Base):
 
 
 class ListFile(Base):
-    """A sealed allocation or kit list. `data_key` is its wrapped data key; `seed_mark` an HMAC of the seed, so that no seed serves twice."""
+    """A sealed allocation or kit list. `data_key` is its wrapped data key; `seed_mark` an HMAC of the seed, so that
+    no seed serves twice.
+    """
 
     __tablename__ = "list_file"
     __table_args__ = (
@@ -297,10 +305,10 @@ class ListFile(Base):
     prefix: Mapped[str] = mapped_column(String(3))
     state: Mapped[str] = mapped_column(String(20))
     entries: Mapped[int]
-    generation: Mapped[int]
+    times_generated: Mapped[int]
     commitment: Mapped[str] = mapped_column(String(64))
     file_digest: Mapped[str] = mapped_column(String(64))
-    manifest: Mapped[str]
+    manifest_digest: Mapped[str] = mapped_column(String(64))
     data_key: Mapped[str]
     seed_mark: Mapped[str] = mapped_column(String(64), unique=True)
     version_id: Mapped[int] = to("definition_version")
@@ -356,7 +364,9 @@ class BlindedLot(Base):
 
 
 class ManufacturingLot(Base):
-    """Which manufacturing lot each kit type of a blinded lot comes from: sealed, since a manufacturing lot is of one type."""
+    """Which manufacturing lot each kit type of a blinded lot comes from: sealed, since a manufacturing lot is of one
+    type.
+    """
 
     __tablename__ = "manufacturing_lot"
     id: Mapped[int] = key()
@@ -368,7 +378,9 @@ class ManufacturingLot(Base):
 
 
 class Subject(Base):
-    """A screened person, known here by code, year of birth and sex only. JSON columns hold what was entered at screening."""
+    """A screened person, known here by code, year of birth and sex only. JSON columns hold what was entered at
+    screening.
+    """
 
     __tablename__ = "subject"
     __table_args__ = (
@@ -463,7 +475,9 @@ class Shipment(Base):
 
 
 class Kit(Base):
-    """A numbered kit and where it is now; every change goes through `rts.store.ledger`. `record` is its sealed list record."""
+    """A numbered kit and where it is now; every change goes through `rts.store.ledger`. `record` is its sealed list
+    record.
+    """
 
     __tablename__ = "kit"
     __table_args__ = (
@@ -516,7 +530,10 @@ class ShipmentKit(Base):
     """A kit of a shipment and how it arrived (`good`, `damaged`, `missing`, `excursion`)."""
 
     __tablename__ = "shipment_kit"
-    __table_args__ = (UniqueConstraint("shipment_id", "kit_id"), one_of("outcome", "good", "damaged", "missing", "excursion"))
+    __table_args__ = (
+        UniqueConstraint("shipment_id", "kit_id"),
+        one_of("outcome", "good", "damaged", "missing", "excursion"),
+    )
     id: Mapped[int] = key()
     shipment_id: Mapped[int] = to("shipment")
     kit_id: Mapped[int] = to("kit", index=True)
@@ -639,7 +656,11 @@ class AuditEvent(Base):
     """An event of a chain; the columns up to `software` are what its hash covers (rts.store.audit)."""
 
     __tablename__ = "audit_event"
-    __table_args__ = (UniqueConstraint("chain_id", "number"), Index(None, "chain_id", "at"), Index(None, "chain_id", "site_id", "number"))
+    __table_args__ = (
+        UniqueConstraint("chain_id", "number"),
+        Index(None, "chain_id", "at"),
+        Index(None, "chain_id", "site_id", "number"),
+    )
     id: Mapped[int] = key()
     chain_id: Mapped[int] = to("audit_chain")
     number: Mapped[int]
@@ -661,7 +682,11 @@ class AuditDetail(Base):
     """The detail of an event: plain with its salt, or sealed with the salt inside."""
 
     __tablename__ = "audit_detail"
-    __table_args__ = (CheckConstraint("(salt IS NULL) = (detail IS NULL) AND (detail IS NULL) <> (detail_box IS NULL)", name="plain_or_sealed"),)
+    __table_args__ = (
+        CheckConstraint(
+            "(salt IS NULL) = (detail IS NULL) AND (detail IS NULL) <> (detail_box IS NULL)", name="plain_or_sealed"
+        ),
+    )
     event_id: Mapped[int] = mapped_column(ForeignKey("audit_event.id"), primary_key=True)
     salt: Mapped[str | None] = mapped_column(String(64))
     detail: Mapped[str | None]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, select
@@ -37,12 +38,15 @@ class Doer(Protocol):
 
 @dataclass
 class Store:
-    """The database with what a transaction needs beside it: clock, random source and vault."""
+    """The database with what a transaction needs beside it: clock, random source, vault, and the folder of sealed
+    lists.
+    """
 
     engine: Engine
     clock: Clock
     entropy: Entropy
     vault: Vault
+    lists: Path
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
@@ -70,7 +74,10 @@ class Store:
                 raise refuse(
                     "unavailable",
                     "store.unavailable",
-                    say("The database did not answer, so nothing was recorded. Try again; if it persists, tell the operator."),
+                    say(
+                        "The database did not answer, so nothing was recorded. Try again; if it persists, tell "
+                        "the operator."
+                    ),
                 ) from error
             raise
 
@@ -133,7 +140,8 @@ class Transaction:
     ) -> None:
         """Queue an event; it is numbered, chained and written as the last thing before the commit.
 
-        The detail holds `reason`, `before` and `after` beside the given facts; `sealed` keeps all of it for unblinded eyes. `mentions` are
+        The detail holds `reason`, `before` and `after` beside the given facts; `sealed` keeps all of it for
+        unblinded eyes. `mentions` are
         (kind, code) pairs of further subjects, kits and shipments it speaks of.
         """
         if self._doer is None:
@@ -160,7 +168,9 @@ class Transaction:
         )
 
     def finish(self) -> None:
-        """Write the queued events. Raises RuntimeError when something sealed was opened without any event to tell of it."""
+        """Write the queued events. Raises RuntimeError when something sealed was opened without any event to tell of
+        it.
+        """
         if any(opener.openings for opener in self._openers) and not self._events:
             raise RuntimeError("a sealed value was opened and no audit event says so")
         self.session.flush()
@@ -183,6 +193,7 @@ class Transaction:
         """The site named `code` in `trial`. Raises Refusal `not_found`."""
         site = self.session.scalar(select(Site).where(Site.trial_id == trial.id, Site.code == code))
         if site is None:
-            raise refuse("not_found", "site.unknown", say("There is no site %(site)s in this trial.", site=code), "site")
+            raise refuse(
+                "not_found", "site.unknown", say("There is no site %(site)s in this trial.", site=code), "site"
+            )
         return site
-

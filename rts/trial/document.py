@@ -100,7 +100,7 @@ class Document:
         while True:
             try:
                 self.values = tomllib.loads(text)
-            except tomllib.TOMLDecodeError as error:
+            except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
                 position = _TOML_POSITION.search(str(error))
                 line = int(position[1]) if position else text.count("\n") + 1
                 token = _date_at(text, line, int(position[2])) if position else None

@@ -1,0 +1,321 @@
+"""People, their roles from one moment to another, and their passwords. Nothing is deleted: "who could do what on
+date D" stays answerable.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from rts.access import passwords
+from rts.access.actor import Actor, person_named, require
+from rts.access.permissions import DEPOT_ROLES, INSTALLATION_ROLES, SITE_ROLES, Permission, Role, is_blinded
+from rts.conduct.perform import Done
+from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.store.tables import Depot, Person, RoleGrant, Site, Trial, WebSession
+from rts.store.transaction import Transaction
+
+USERNAME = re.compile(r"[a-z][a-z0-9._-]{1,62}")
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+@dataclass(frozen=True)
+class AddPerson:
+    """An account for one named person. `password` is a first one, to be changed at first sign-in unless
+    `keeps_password`.
+    """
+
+    username: str
+    printed_name: str
+    organisation: str
+    email: str
+    password: str = field(repr=False)
+    language: str = "en"
+    keeps_password: bool = False
+
+
+def add_person(tx: Transaction, actor: Actor, command: AddPerson) -> Done:
+    """Add an account. Raises Refusal naming every field that is wrong; a user name is never given to someone else."""
+    require(tx, actor, Permission.ACCOUNTS)
+    username = command.username.strip().lower()
+    failed = []
+    if not USERNAME.fullmatch(username):
+        failed.append(
+            FailedRule(
+                "person.username", say("A user name has 2 to 63 small letters, digits, dots or dashes."), "username"
+            )
+        )
+    if len(command.printed_name.split()) < 2:
+        failed.append(
+            FailedRule(
+                "person.printed_name",
+                say("Give the full name of one person: it is printed with every signature."),
+                "printed_name",
+            )
+        )
+    if not command.organisation.strip():
+        failed.append(FailedRule("person.organisation", say("Give the organisation."), "organisation"))
+    if not EMAIL.fullmatch(command.email.strip()):
+        failed.append(FailedRule("person.email", say("Give a mail address."), "email"))
+    if person_named(tx, username) is not None:
+        failed.append(
+            FailedRule(
+                "person.exists", say("The user name %(username)s is taken for ever.", username=username), "username"
+            )
+        )
+    refuse_all("invalid", failed)
+    passwords.check_new(command.password, username)
+    tx.session.add(
+        Person(
+            username=username,
+            printed_name=command.printed_name.strip(),
+            organisation=command.organisation.strip(),
+            email=command.email.strip(),
+            language=command.language,
+            password_hash=passwords.hash_password(command.password),
+            password_changed_at=tx.now,
+            password_must_change=not command.keeps_password,
+            created_at=tx.now,
+        )
+    )
+    tx.audit(
+        "person.added",
+        "person",
+        username,
+        {"printed_name": command.printed_name.strip(), "organisation": command.organisation.strip()},
+    )
+    return Done("add_person", {"person": username})
+
+
+def the_person(tx: Transaction, username: str) -> Person:
+    """The person `username`. Raises Refusal `not_found`."""
+    person = person_named(tx, username)
+    if person is None:
+        raise refuse(
+            "not_found", "person.unknown", say("There is no account %(username)s.", username=username), "username"
+        )
+    return person
+
+
+@dataclass(frozen=True)
+class GrantRole:
+    """Give a person a role in a trial, at one site or depot where the role is held there."""
+
+    username: str
+    role: str
+    reason: str
+    trial: str = ""
+    site: str = ""
+    depot: str = ""
+
+
+def grant_role(tx: Transaction, actor: Actor, command: GrantRole) -> Done:
+    """Grant a role from this moment. Raises Refusal for a mixture of blinded and unblinded roles, or a move from
+    unblinded to blinded, in one trial.
+    """
+    require(tx, actor, Permission.ACCOUNTS)
+    person = the_person(tx, command.username)
+    if command.role not in {role.value for role in Role} - {Role.SERVICE.value}:
+        raise refuse("invalid", "role.unknown", say("There is no role %(role)s.", role=command.role), "role")
+    role = Role(command.role)
+    failed = []
+    if not command.reason.strip():
+        failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
+    if (role in INSTALLATION_ROLES) != (not command.trial):
+        failed.append(
+            FailedRule("role.trial", say("Name the trial for this role, or none for an administrator."), "trial")
+        )
+    if (role in SITE_ROLES) != bool(command.site):
+        failed.append(
+            FailedRule("role.site", say("This role is held at one site: name it. Other roles name none."), "site")
+        )
+    if (role in DEPOT_ROLES) != bool(command.depot):
+        failed.append(
+            FailedRule("role.depot", say("This role is held at one depot: name it. Other roles name none."), "depot")
+        )
+    refuse_all("invalid", failed)
+    trial: Trial | None = tx.trial(command.trial) if command.trial else None
+    site: Site | None = tx.site(trial, command.site) if trial and command.site else None
+    depot: Depot | None = None
+    if trial and command.depot:
+        depot = tx.session.scalar(select(Depot).where(Depot.trial_id == trial.id, Depot.code == command.depot))
+        if depot is None:
+            raise refuse(
+                "not_found", "depot.unknown", say("There is no depot %(depot)s.", depot=command.depot), "depot"
+            )
+    held = tx.session.scalars(select(RoleGrant).where(RoleGrant.person_id == person.id)).all()
+    in_force = [grant for grant in held if grant.granted_to is None or grant.granted_to > tx.now]
+    here = (role.value, trial.id if trial else None, site.id if site else None, depot.id if depot else None)
+    if any((grant.role, grant.trial_id, grant.site_id, grant.depot_id) == here for grant in in_force):
+        raise refuse(
+            "conflict", "role.held", say("%(person)s holds this role already.", person=person.printed_name), "role"
+        )
+    if trial is not None:
+        # An unblinded role once held counts for ever: what has been seen cannot be unseen.
+        seen = [Role(grant.role) for grant in held if grant.trial_id == trial.id]
+        now = [Role(grant.role) for grant in in_force if grant.trial_id == trial.id]
+        if (is_blinded(role) and not all(map(is_blinded, seen))) or (
+            not is_blinded(role) and any(map(is_blinded, now))
+        ):
+            raise refuse(
+                "rule",
+                "role.blinding",
+                say(
+                    "%(person)s would hold a blinded role after or beside an unblinded one in this trial.",
+                    person=person.printed_name,
+                ),
+                "role",
+            )
+    if (role is Role.ADMINISTRATOR and in_force) or any(grant.role == Role.ADMINISTRATOR for grant in in_force):
+        raise refuse(
+            "rule",
+            "role.administrator",
+            say("An administrator of the system holds no role in the conduct of a trial."),
+            "role",
+        )
+    tx.session.add(
+        RoleGrant(
+            person_id=person.id,
+            role=role.value,
+            trial_id=trial.id if trial else None,
+            site_id=site.id if site else None,
+            depot_id=depot.id if depot else None,
+            granted_from=tx.now,
+            granted_by=actor.name,
+            reason=command.reason.strip(),
+        )
+    )
+    tx.audit(
+        "role.granted",
+        "person",
+        person.username,
+        {"role": role.value, "trial": command.trial, "site": command.site, "depot": command.depot},
+        reason=command.reason.strip(),
+    )
+    return Done("grant_role", {"person": person.username})
+
+
+@dataclass(frozen=True)
+class EndRole:
+    """End a role grant, by its number, from this moment."""
+
+    grant: int
+    reason: str
+
+
+def end_role(tx: Transaction, actor: Actor, command: EndRole) -> Done:
+    """End a grant. Raises Refusal when it has ended or no reason is given."""
+    require(tx, actor, Permission.ACCOUNTS)
+    grant = tx.session.get(RoleGrant, command.grant)
+    if grant is None:
+        raise refuse("not_found", "role.unknown", say("There is no such role grant."))
+    if not command.reason.strip():
+        raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    if grant.granted_to is not None:
+        raise refuse("conflict", "role.ended", say("This role has ended already."))
+    grant.granted_to, grant.ended_by = tx.now, actor.name
+    tx.audit(
+        "role.ended",
+        "person",
+        grant.person.username,
+        {"role": grant.role, "grant": grant.id},
+        reason=command.reason.strip(),
+    )
+    return Done("end_role", {"person": grant.person.username})
+
+
+@dataclass(frozen=True)
+class UnlockAccount:
+    """Unlock an account that many wrong passwords locked."""
+
+    username: str
+    reason: str
+
+
+def unlock_account(tx: Transaction, actor: Actor, command: UnlockAccount) -> Done:
+    """Unlock. Raises Refusal when the account is not locked."""
+    require(tx, actor, Permission.ACCOUNTS)
+    person = the_person(tx, command.username)
+    if person.locked_at is None:
+        raise refuse("conflict", "account.not_locked", say("The account is not locked."), "username")
+    person.locked_at, person.failed_sign_ins = None, 0
+    tx.audit("account.unlocked", "person", person.username, reason=command.reason.strip())
+    return Done("unlock_account", {"person": person.username})
+
+
+@dataclass(frozen=True)
+class CloseAccount:
+    """Close an account for good: its person has left."""
+
+    username: str
+    reason: str
+
+
+def close_account(tx: Transaction, actor: Actor, command: CloseAccount) -> Done:
+    """Close an account, end its roles and its sessions at once."""
+    require(tx, actor, Permission.ACCOUNTS)
+    person = the_person(tx, command.username)
+    if not command.reason.strip():
+        raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    if person.closed_at is not None:
+        raise refuse("conflict", "account.closed", say("The account is closed already."), "username")
+    person.closed_at = tx.now
+    for grant in tx.session.scalars(
+        select(RoleGrant).where(RoleGrant.person_id == person.id, RoleGrant.granted_to.is_(None))
+    ):
+        grant.granted_to, grant.ended_by = tx.now, actor.name
+    for session in tx.session.scalars(
+        select(WebSession).where(WebSession.person_id == person.id, WebSession.ended_at.is_(None))
+    ):
+        session.ended_at = tx.now
+    tx.audit("account.closed", "person", person.username, reason=command.reason.strip())
+    return Done("close_account", {"person": person.username})
+
+
+@dataclass(frozen=True)
+class ResetPassword:
+    """Give a person a new first password, which must be changed at the next sign-in before anything else."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+def reset_password(tx: Transaction, actor: Actor, command: ResetPassword) -> Done:
+    """Reset a password and end the person's sessions. The administrator cannot sign with it: it opens nothing but
+    the change of password.
+    """
+    require(tx, actor, Permission.ACCOUNTS)
+    person = the_person(tx, command.username)
+    passwords.check_new(command.password, person.username)
+    person.password_hash, person.password_changed_at = passwords.hash_password(command.password), tx.now
+    person.password_must_change = True
+    for session in tx.session.scalars(
+        select(WebSession).where(WebSession.person_id == person.id, WebSession.ended_at.is_(None))
+    ):
+        session.ended_at = tx.now
+    tx.audit("password.reset", "person", person.username)
+    return Done("reset_password", {"person": person.username})
+
+
+@dataclass(frozen=True)
+class ChangePassword:
+    """Change one's own password."""
+
+    password: str = field(repr=False)
+
+
+def change_password(tx: Transaction, actor: Actor, command: ChangePassword) -> Done:
+    """Set a new password for the actor. The door asks for the old one first. Raises Refusal when it breaks a rule or
+    is the old one.
+    """
+    tx.act_as(actor, "none")
+    person = the_person(tx, actor.name)
+    passwords.check_new(command.password, person.username)
+    if passwords.matches(person.password_hash, command.password):
+        raise refuse("invalid", "password.same", say("The new password is the old one."), "password")
+    person.password_hash, person.password_changed_at = passwords.hash_password(command.password), tx.now
+    person.password_must_change = False
+    tx.audit("password.changed", "person", person.username)
+    return Done("change_password", {"person": person.username})

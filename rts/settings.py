@@ -1,0 +1,54 @@
+"""Settings: from the environment (`RTS_…`) and from files; secrets never stand in the database or the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an installation is told from outside. Every field is read from `RTS_` and its name in capitals; see
+    docs/configuration.md.
+
+    `secrets_dir` (RTS_SECRETS_DIR) may hold files named as the variables, for passwords.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RTS_", extra="ignore")
+
+    home: Path = Field(default=Path("var"), description="Folder for what the other paths do not name.")
+    database: str = Field(default="", description="sqlite:///FILE or postgresql://USER@HOST/NAME.")
+    keyring: Path | None = Field(default=None, description="The keyring file (mode 0600).")
+    lists: Path | None = Field(default=None, description="Folder of the sealed list files.")
+    environment: str = Field(
+        default="production", description="production, training or test; fixed when the database is set up."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=1, le=65535)
+    address: str = Field(default="", description="The address people reach the pages at, for links in mails.")
+    behind_proxy: bool = Field(
+        default=False, description="Trust X-Forwarded-For and -Proto of one proxy, and send cookies over TLS only."
+    )
+    smtp_host: str = ""
+    smtp_port: int = Field(default=25, ge=1, le=65535)
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = False
+    mail_from: str = "rts@localhost"
+    checkpoint_recipients: str = Field(default="", description="User names that get the daily checkpoint, with commas.")
+
+    @property
+    def database_address(self) -> str:
+        """The database's address; a SQLite file in `home` unless another is named."""
+        return self.database or f"sqlite:///{self.home / 'rts.sqlite'}"
+
+    @property
+    def keyring_path(self) -> Path:
+        """Where the keyring is."""
+        return self.keyring or self.home / "keyring.json"
+
+    @property
+    def lists_path(self) -> Path:
+        """Where the sealed lists are."""
+        return self.lists or self.home / "allocation_lists"
