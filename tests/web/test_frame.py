@@ -194,7 +194,7 @@ def test_what_was_entered_comes_back_escaped_and_the_password_does_not(app: Flas
     assert page.select_one("#f-text")["value"] == '"><i>'
     assert page.select_one("#f-year")["value"] == "2013"
     assert page.select_one("#f-site option[selected]")["value"] == "02"
-    assert [radio["value"] for radio in page.select('input[type="radio"][checked]')] == ["m", "yes"]
+    assert [radio["value"] for radio in page.select('input[type="radio"][checked]')] == ["m", "yes", "γ"]
     assert page.select_one("#f-sure").has_attr("checked")
     assert page.select_one("#f-day-weekday").get_text() == "Friday"
     assert not page.select_one("#f-password").has_attr("value")
