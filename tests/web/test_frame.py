@@ -74,7 +74,7 @@ def gallery(app: Flask, page: Frame = PAGE, base: str = "_frame.html", failed: t
     plan = [charts.PlannedCount(date(2026, 1, 1), 0, 0, 0), charts.PlannedCount(date(2027, 1, 1), 146, 120, 160)]
     stock = [(date(2026, 11, 1), 9), (TODAY, 4)]
     with app.test_request_context():
-        flash(say("Έγινε"), "good")
+        flash("Έγινε", "good")
         return render_template(
             "gallery.html",
             base=base,
