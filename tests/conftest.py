@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.infrastructure.databases import Databases
+    from tests.world import World
 
 # A busy machine makes an example slow, not wrong.
 hypothesis.settings.register_profile("rts", deadline=None, print_blob=True)
@@ -143,3 +144,26 @@ def phone_page(browser: "Browser") -> Iterator["Page"]:
     """A page as wide as a phone, 390 pixels, touched rather than clicked."""
     with chromium.open_page(browser, chromium.PHONE, touch=True) as page:
         yield page
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> Iterator[None]:
+    """Argon2id at its smallest cost: what tests prove of passwords does not depend on 64 MiB a hash."""
+    from argon2 import PasswordHasher
+
+    from rts.access import passwords
+
+    full = passwords.hasher
+    passwords.hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield
+    passwords.hasher = full
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> Iterator["World"]:
+    """SIRIUS staged on a fresh database, with sites CN02 and CN03 supplied and open. Runs on both databases."""
+    from tests.world import World
+
+    with World.make(database_url, tmp_path) as made:
+        made.supply("CN02", "CN03")
+        yield made

@@ -126,15 +126,14 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
         )
     ):
         closed[subject_id].add(visit)
-    randomised = dict(
-        tx.session.execute(
+    randomised = {
+        site_id: count
+        for site_id, count in tx.session.execute(
             select(Subject.site_id, func.count())
             .where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
             .group_by(Subject.site_id)
         )
-        .tuples()
-        .all()
-    )
+    }
     depots: dict[int, list[OpenedKit]] = {}
     surveys = []
     for site in sites:

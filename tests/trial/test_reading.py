@@ -406,3 +406,26 @@ def test_with_a_wrong_public_part_the_restricted_part_is_still_checked_on_its_ow
     mistakes = check_definition(public, restricted)
 
     assert [(m.part, m.rule) for m in mistakes] == [("public", "number.bounds"), ("restricted", "prefix.duplicate")]
+
+
+ODD_VALUES = ['""', '"x"', "0", "-1", "1e300", "inf", "true", "[]", "{}", "[{}]", "[[]]", "1979-05-27", "07:32:00"]
+
+
+@given(st.booleans(), st.integers(0, 10_000), st.sampled_from([None, *ODD_VALUES]))
+def test_any_value_of_any_type_at_any_key_is_judged_without_a_crash(
+    is_public: bool, number: int, odd_value: str | None
+) -> None:
+    rows = (PUBLIC if is_public else RESTRICTED).split("\n")
+    place = number % len(rows)
+    key, equals, _ = rows[place].partition(" = ")
+    rows[place] = f"{key} = {odd_value}" if odd_value and equals else ""
+    text = "\n".join(rows)
+
+    mistakes = check_definition(text, RESTRICTED) if is_public else check_definition(PUBLIC, text)
+
+    assert all(1 <= mistake.line <= len(rows) for mistake in mistakes)
+
+
+@pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 5000])
+def test_numbers_too_long_and_brackets_too_deep_are_mistakes(text: str) -> None:
+    assert [mistake.rule for mistake in check_definition(text)] == ["toml.syntax"]

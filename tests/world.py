@@ -1,0 +1,199 @@
+"""A small world for tests: SIRIUS staged on a fresh database with a held clock, and short words for what people do
+in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from rts.access.actor import Actor, service
+from rts.access.permissions import Role
+from rts.clock import HeldClock
+from rts.conduct.dispensing import HandOver, hand_over
+from rts.conduct.perform import perform
+from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.resupplying import NightReport, run_night
+from rts.conduct.screening import ScreenSubject, screen_subject
+from rts.conduct.shipping import (
+    PickShipment,
+    ReceiveShipment,
+    ReleaseLot,
+    ShipShipment,
+    kits_of,
+    pick_shipment,
+    receive_shipment,
+    release_lot,
+    ship_shipment,
+    shipment_named,
+)
+from rts.entropy import ReplayedEntropy
+from rts.installation import open_store
+from rts.rehearsal.staging import Stage, stage_trial
+from rts.store.tables import AuditEvent, Dispensing, Shipment, Subject
+from rts.store.transaction import Store
+from rts.trial.shipped import shipped_definition
+
+PASSWORD = "correct horse battery staple"
+START = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)  # 9:00 in Shanghai
+GOOD_VALUES = {"SLEDAI": 12.0, "STEROID": 7.5}
+
+
+@dataclass
+class World:
+    """A staged trial with the clock in hand."""
+
+    stage: Stage
+    clock: HeldClock
+
+    @classmethod
+    def make(
+        cls,
+        database_url: str,
+        folder: Path,
+        *,
+        sites: tuple[str, ...] = ("CN02", "CN03"),
+        environment: str = "test",
+        public: str | None = None,
+        restricted: str | None = None,
+        seeds: dict[str, str] | None = None,
+        entropy_seed: bytes = b"tests",
+    ) -> World:
+        """Stage SIRIUS (or the given texts) on a migrated database; people at `sites`, no site open, no lot
+        released.
+        """
+        shipped = shipped_definition("sirius")
+        clock = HeldClock(START)
+        store = open_store(
+            database_url,
+            folder / "keyring.json",
+            folder / "lists",
+            create_keyring=True,
+            clock=clock,
+            entropy=ReplayedEntropy(entropy_seed),
+        )
+        stage = stage_trial(
+            store,
+            public or shipped[0],
+            restricted or shipped[1],
+            environment=environment,
+            in_force_from=date(2026, 1, 1),
+            password=PASSWORD,
+            site_people=sites,
+            seeds=seeds,
+        )
+        return cls(stage, clock)
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.engine.dispose()
+
+    @property
+    def store(self) -> Store:
+        return self.stage.store
+
+    def who(self, username: str) -> Actor:
+        return self.stage.people[username]
+
+    def do(self, deed: Any, who: str | Actor, command: Any, *, sign: bool = False, key: str | None = None) -> Any:
+        """Perform a deed as a person named by user name (or a given actor), with a re-entered password if `sign`."""
+        actor = self.who(who) if isinstance(who, str) else who
+        return perform(
+            self.store, deed, actor, command, key=key, confirmation=self.stage.signed(actor) if sign else None
+        )
+
+    def supply(self, *sites: str, lot: str = "BL-2601") -> None:
+        """Release the first lot, open `sites`, and bring their first shipment onto the shelf."""
+        self.do(release_lot, "quality", ReleaseLot(self.stage.trial, lot, "QP release 1"))
+        for site in sites:
+            self.stage.open_site(site, date(2026, 1, 2))
+        self.night()
+        self.clock.advance(timedelta(days=1))
+        self.ship_all()
+        self.clock.advance(timedelta(days=2))
+        self.receive_all()
+
+    def night(self) -> NightReport:
+        """One night run, for the present date in Shanghai."""
+        return run_night(
+            self.store, service("resupply"), self.stage.trial, (self.clock.now() + timedelta(hours=8)).date()
+        )
+
+    def shipments(self, state: str) -> list[str]:
+        with self.store.transaction() as tx:
+            statement = select(Shipment.number).where(Shipment.state == state).order_by(Shipment.number)
+            return list(tx.session.scalars(statement))
+
+    def kit_numbers(self, shipment: str) -> list[str]:
+        with self.store.transaction() as tx:
+            return [line.kit.number for line in kits_of(tx, shipment_named(tx, tx.trial(self.stage.trial), shipment))]
+
+    def ship_all(self) -> None:
+        depot = f"depot.{self.stage.definition.depots[0].code.lower()}"
+        for number in self.shipments("requested"):
+            self.do(pick_shipment, depot, PickShipment(self.stage.trial, number, tuple(self.kit_numbers(number))))
+            self.do(ship_shipment, depot, ShipShipment(self.stage.trial, number, "SF Express", f"SF-{number}"))
+
+    def receive_all(self) -> None:
+        for number in self.shipments("in_transit"):
+            with self.store.transaction() as tx:
+                site = shipment_named(tx, tx.trial(self.stage.trial), number).site.code
+            outcomes = dict.fromkeys(self.kit_numbers(number), "good")
+            self.do(
+                receive_shipment,
+                self.stage.at_site(Role.PHARMACIST, site),
+                ReceiveShipment(self.stage.trial, number, outcomes),
+            )
+
+    def answers(self) -> dict[str, bool]:
+        """Every criterion answered as an eligible person answers it."""
+        return {c.code: c.kind == "inclusion" for c in self.stage.definition.criteria if c.rule == "confirm"}
+
+    def screen(self, site: str, year_of_birth: int = 1980, sex: str = "female") -> str:
+        """Screen a person at `site` who gave consent today; returns the subject code."""
+        today = (self.clock.now() + timedelta(hours=8)).date()
+        command = ScreenSubject(self.stage.trial, site, today, year_of_birth, sex, is_new_person=True)
+        done = self.do(screen_subject, self.stage.at_site(Role.INVESTIGATOR, site), command)
+        return str(done.ids["subject"])
+
+    def randomise(self, site: str, values: dict[str, float] | None = None, key: str | None = None) -> str:
+        """Screen and randomise an eligible person; returns the subject code."""
+        subject = self.screen(site)
+        command = RandomiseSubject(self.stage.trial, subject, self.answers(), values or GOOD_VALUES)
+        self.do(randomise_subject, self.stage.at_site(Role.INVESTIGATOR, site), command, sign=True, key=key)
+        return subject
+
+    def kit_for(self, subject: str, visit: str) -> str:
+        """The number of the kit set aside or dispensed for a visit."""
+        with self.store.transaction() as tx:
+            statement = (
+                select(Dispensing)
+                .join(Subject)
+                .where(
+                    Subject.code == subject,
+                    Dispensing.visit == visit,
+                    Dispensing.state.in_(["assigned", "dispensed"]),
+                )
+            )
+            return str(tx.session.scalars(statement).one().kit.number)
+
+    def dispense(self, subject: str, visit: str = "W0") -> str:
+        """Hand the kit of a visit over; returns its number."""
+        site = subject.rsplit("-", 1)[0]
+        kit = self.kit_for(subject, visit)
+        self.do(hand_over, self.stage.at_site(Role.PHARMACIST, site), HandOver(self.stage.trial, subject, visit, kit))
+        return kit
+
+    def events(self, action: str | None = None) -> int:
+        """How many audit events there are, of one action or of all."""
+        with self.store.transaction() as tx:
+            statement = select(func.count()).select_from(AuditEvent)
+            if action is not None:
+                statement = statement.where(AuditEvent.action == action)
+            return tx.session.scalar(statement) or 0
