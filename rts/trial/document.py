@@ -136,14 +136,25 @@ class Document:
 
 
 def _date_at(text: str, line: int, column: int) -> re.Match[str] | None:
-    """The date-like token that touches a position, both from 1; None when there is none.
+    """The token that touches a position, both from 1, and looks like a date but is in no calendar; None without one.
 
     The parser stops at the token's start for 2026-02-30, but after its year for 2026-13-01.
     """
     line_start = sum(len(earlier) + 1 for earlier in text.split("\n")[: line - 1])
     position = line_start + column - 1
     tokens = _DATE_TOKEN.finditer(text, line_start)
-    return next((token for token in tokens if token.start() <= position <= token.end()), None)
+    touching = next((token for token in tokens if token.start() <= position <= token.end()), None)
+    # A real date beside a slip of syntax is not the mistake; replacing it would never end.
+    return touching if touching and not _is_real(touching.group()) else None
+
+
+def _is_real(token: str) -> bool:
+    """True when a date-like token is a date, with or without a time, of the calendar."""
+    try:
+        datetime.fromisoformat(token)
+    except ValueError:
+        return False
+    return True
 
 
 def element_name(value: object) -> str | None:

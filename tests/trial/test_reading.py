@@ -408,6 +408,11 @@ def test_with_a_wrong_public_part_the_restricted_part_is_still_checked_on_its_ow
     assert [(m.part, m.rule) for m in mistakes] == [("public", "number.bounds"), ("restricted", "prefix.duplicate")]
 
 
+@pytest.mark.parametrize("slip", ["a = 1\n2026-01-05, 2026-01-06", "a = 2026-01-05 x", "a = [2026-01-05 2026-01-06]"])
+def test_a_real_date_beside_a_slip_of_syntax_is_not_called_impossible(slip: str) -> None:
+    assert [mistake.rule for mistake in check_definition(slip)] == ["toml.syntax"]
+
+
 ODD_VALUES = ['""', '"x"', "0", "-1", "1e300", "inf", "true", "[]", "{}", "[{}]", "[[]]", "1979-05-27", "07:32:00"]
 
 
