@@ -1,0 +1,171 @@
+"""The gate before every page: who is asking, what the page needs, and whether the thing asked for lies in their scope.
+
+Each route declares one `Permission` (`Pages.page`); one without is refused to everybody and fails a test. What a URL
+names (trial, site, depot, subject,
+shipment, list) is looked up here, once, so that a foreign object answers 404 exactly as one that does not exist.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, abort, current_app, g, redirect, request, url_for
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+
+from rts.access.actor import Actor, actor_of, require
+from rts.access.permissions import Permission
+from rts.access.sign_in import session_of
+from rts.refusal import refuse, say
+from rts.store.tables import Depot, ListFile, Shipment, Site, Subject, Trial
+from rts.store.transaction import Store, Transaction
+
+COOKIE = "rts_session"
+SIGN_IN_COOKIE = "rts_sign_in"
+SEEN_AFTER_SECONDS = 60
+
+
+class Pages(Blueprint):
+    """A blueprint whose every route declares the permission it needs."""
+
+    def page(self, rule: str, permission: Permission, methods: tuple[str, ...] = ("GET",)) -> Callable[[Any], Any]:
+        """Declare a page at `rule` for those who hold `permission`."""
+
+        def declare(view: Any) -> Any:
+            view.permission = permission
+            return self.route(rule, methods=list(methods))(view)
+
+        return declare
+
+
+def store() -> Store:
+    """The installation's store."""
+    found: Store = current_app.extensions["rts"]
+    return found
+
+
+def actor() -> Actor:
+    """Who is signed in. Pages for signed-in people only."""
+    found: Actor = g.actor
+    return found
+
+
+def address() -> str:
+    """The address the request came from, as throttling counts it."""
+    return request.remote_addr or "unknown"
+
+
+def install(app: Flask) -> None:
+    """Put the gate before every request of `app`."""
+    app.before_request(_open_gate)
+    app.jinja_env.globals["csrf_token"] = csrf_token
+
+
+def csrf_token() -> str:
+    """The token that a form must carry: bound to the session, or before sign-in to a cookie of its own."""
+    session = g.get("session")
+    if session is not None:
+        return str(session.csrf_secret)
+    if "sign_in_token" not in g:
+        g.sign_in_token = request.cookies.get(SIGN_IN_COOKIE) or store().entropy.bytes(32).hex()
+    return str(g.sign_in_token)
+
+
+def _check_origin() -> None:
+    """Refuse a form sent from another site: by what the browser says of its origin, and by the token."""
+    fetch_site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    origin = request.headers.get("Origin")
+    foreign_origin = origin not in (None, "null") and urlsplit(str(origin)).netloc != request.host
+    expected = g.session.csrf_secret if g.session is not None else request.cookies.get(SIGN_IN_COOKIE, "")
+    given = request.form.get("csrf_token", "")
+    if (
+        fetch_site not in {"same-origin", "none"}
+        or foreign_origin
+        or not expected
+        or not hmac.compare_digest(expected.encode(), given.encode())
+    ):
+        raise refuse(
+            "forbidden",
+            "form.token",
+            say("This form is no longer valid. Open the page again and repeat; nothing was recorded."),
+        )
+
+
+def _open_gate() -> Response | None:
+    g.session = g.actor = g.person = g.trial = g.site = g.depot = g.subject = g.shipment = g.list = None
+    if request.endpoint is None or request.endpoint == "static":
+        return None
+    view = current_app.view_functions[request.endpoint]
+    permission: Permission | None = getattr(view, "permission", None)
+    if permission is None:
+        raise RuntimeError(f"the route {request.endpoint} declares no permission")
+    token = request.cookies.get(COOKIE, "")
+    with store().transaction() as tx:
+        if token:
+            g.session = session_of(tx, token)
+        if g.session is not None:
+            g.actor = actor_of(tx, g.session.person, emergency_only=g.session.emergency_only)
+            g.person = g.session.person
+    if request.method == "POST":
+        _check_origin()
+    if permission is Permission.PUBLIC:
+        return None
+    if g.session is None:
+        back = request.full_path.rstrip("?") if request.method == "GET" else ""
+        return redirect(url_for("sign_in.sign_in", next=back or None), 303)
+    _keep_session()
+    if g.person.password_must_change and request.endpoint not in {
+        "sign_in.change_password",
+        "sign_in.sign_out",
+        "sign_in.language",
+    }:
+        return redirect(url_for("sign_in.change_password"), 303)
+    with store().transaction() as tx:
+        _find(tx, dict(request.view_args or {}))
+        if permission is not Permission.SIGNED_IN:
+            require(tx, g.actor, permission, g.trial, g.site, g.depot)
+    return None
+
+
+def _keep_session() -> None:
+    """Note that the session is in use, at most once a minute: a page view must not cost a write."""
+    now = store().clock.now()
+    if (now - g.session.seen_at).total_seconds() < SEEN_AFTER_SECONDS:
+        return
+    with store().transaction(write=True) as tx:
+        tx.emergency = True
+        session = session_of(tx, request.cookies.get(COOKIE, ""))
+        if session is not None:
+            session.seen_at = tx.now
+
+
+def _find(tx: Transaction, named: dict[str, str]) -> None:
+    """Look up what the URL names; 404 for anything unknown or of another trial, site or depot."""
+    if "trial" not in named:
+        return
+    g.trial = tx.session.scalar(select(Trial).where(Trial.code == named["trial"])) or abort(404)
+    if "site" in named:
+        g.site = tx.session.scalar(
+            select(Site).where(Site.trial_id == g.trial.id, Site.code == named["site"])
+        ) or abort(404)
+    if "depot" in named:
+        g.depot = tx.session.scalar(
+            select(Depot).where(Depot.trial_id == g.trial.id, Depot.code == named["depot"])
+        ) or abort(404)
+    if "subject" in named:
+        statement = select(Subject).where(Subject.trial_id == g.trial.id, Subject.code == named["subject"])
+        g.subject = tx.session.scalar(statement) or abort(404)
+        g.site = g.subject.site
+    if "shipment" in named:
+        shipments = select(Shipment).where(Shipment.trial_id == g.trial.id, Shipment.number == named["shipment"])
+        g.shipment = tx.session.scalar(shipments) or abort(404)
+        if (g.site is not None and g.shipment.site_id != g.site.id) or (
+            g.depot is not None and g.shipment.depot_id != g.depot.id
+        ):
+            abort(404)
+    if "list_id" in named:
+        lists = select(ListFile).where(ListFile.trial_id == g.trial.id, ListFile.list_id == named["list_id"])
+        g.list = tx.session.scalar(lists) or abort(404)

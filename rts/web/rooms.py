@@ -1,0 +1,191 @@
+"""The frame of a page: the rooms of this person's roles, and where the person is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, current_app, g, request, url_for
+from flask_babel import gettext as _
+from sqlalchemy import select
+
+import rts
+from rts.access.actor import Grant
+from rts.access.permissions import PERMISSIONS, Permission, Role
+from rts.refusal import Refusal
+from rts.store import definitions
+from rts.store.tables import Depot, Site, Trial
+from rts.store.transaction import Transaction
+from rts.web.frame import Frame, Room
+from rts.web.guard import store
+
+BUILD = rts.__version__
+
+
+def role_name(role: Role | str) -> str:
+    """The name of a role in the reader's language."""
+    return {
+        Role.INVESTIGATOR: _("Investigator"),
+        Role.PHARMACIST: _("Pharmacist"),
+        Role.PHYSICIAN: _("Physician"),
+        Role.DEPOT_OPERATOR: _("Depot"),
+        Role.SUPPLY_MANAGER: _("Supply manager"),
+        Role.QUALITY: _("Quality assurance"),
+        Role.TRIAL_MANAGER: _("Trial manager"),
+        Role.SPONSOR_CONTACT: _("Sponsor contact"),
+        Role.STATISTICIAN: _("Unblinded statistician"),
+        Role.AUDITOR: _("Auditor"),
+        Role.ADMINISTRATOR: _("Administrator"),
+        Role.SERVICE: _("Service"),
+    }[Role(role)]
+
+
+# Which room each page belongs to is told by the room's endpoint; the rooms of a grant, in order:
+# endpoint, what the URL needs, permission, icon.
+ROOMS: tuple[tuple[str, tuple[str, ...], Permission, str], ...] = (
+    ("site.home", ("trial", "site"), Permission.SITE_VIEW, "home"),
+    ("subjects.subject_list", ("trial", "site"), Permission.SITE_VIEW, "subjects"),
+    ("unblinding.find", ("trial", "site"), Permission.UNBLIND, "unblind"),
+    ("site.stock", ("trial", "site"), Permission.SITE_STOCK, "stock"),
+    ("receiving.shipments", ("trial", "site"), Permission.RECEIVE, "receive"),
+    ("depot.home", ("trial", "depot"), Permission.DEPOT_VIEW, "ship"),
+    ("trial.overview", ("trial",), Permission.TRIAL_VIEW, "home"),
+    ("trial.sites", ("trial",), Permission.TRIAL_VIEW, "sites"),
+    ("supply.overview", ("trial",), Permission.SUPPLY_VIEW, "chart"),
+    ("lists.all_lists", ("trial",), Permission.LIST_VIEW, "lists"),
+    ("trial.definition", ("trial",), Permission.TRIAL_VIEW, "settings"),
+    ("audit.trail", ("trial",), Permission.AUDIT_VIEW, "audit"),
+    ("accounts.people", (), Permission.ACCOUNTS, "accounts"),
+    ("audit.installation_trail", (), Permission.ACCOUNTS, "audit"),
+    ("jobs.runs", (), Permission.JOBS_VIEW, "jobs"),
+)
+
+
+def room_label(endpoint: str) -> str:
+    """The label of a room in the reader's language."""
+    return {
+        "site.home": _("Today"),
+        "subjects.subject_list": _("Subjects"),
+        "unblinding.find": _("Code break"),
+        "site.stock": _("Stock"),
+        "receiving.shipments": _("Shipments"),
+        "depot.home": _("Depot"),
+        "trial.overview": _("Trial"),
+        "trial.sites": _("Sites"),
+        "supply.overview": _("Supply"),
+        "lists.all_lists": _("Lists"),
+        "trial.definition": _("Definition"),
+        "audit.trail": _("Audit trail"),
+        "accounts.people": _("Accounts"),
+        "audit.installation_trail": _("System trail"),
+        "jobs.runs": _("Jobs"),
+    }[endpoint]
+
+
+def _urls_of(tx: Transaction, grant: Grant) -> dict[str, Any]:
+    """The names a grant's place has in URLs; a role for the whole trial borrows the place that the page is about."""
+    named: dict[str, Any] = {}
+    trial = tx.session.get(Trial, grant.trial_id) if grant.trial_id else g.get("trial")
+    if trial is not None:
+        named["trial"] = trial.code
+    site = tx.session.get(Site, grant.site_id) if grant.site_id else g.get("site")
+    if site is not None:
+        named["site"] = site.code
+    depot = tx.session.get(Depot, grant.depot_id) if grant.depot_id else g.get("depot")
+    if depot is None and trial is not None and grant.role in {Role.SUPPLY_MANAGER, Role.QUALITY}:
+        depot = tx.session.scalar(select(Depot).where(Depot.trial_id == trial.id).order_by(Depot.id).limit(1))
+    if depot is not None:
+        named["depot"] = depot.code
+    return named
+
+
+def rooms_of(tx: Transaction) -> list[Room]:
+    """The few rooms of the person signed in, each once."""
+    found: dict[str, Room] = {}
+    for grant in g.actor.grants:
+        held = PERMISSIONS[grant.role]
+        named = _urls_of(tx, grant)
+        for endpoint, needs, permission, icon in ROOMS:
+            if endpoint not in current_app.view_functions:
+                continue
+            if permission not in held or not g.actor.grants_of(permission) or not set(needs) <= set(named):
+                continue
+            if endpoint.startswith("site.") and not grant.site_id:
+                continue  # people of the whole trial reach a site through the list of sites
+            if endpoint in {"subjects.subject_list"} and not grant.site_id:
+                continue
+            url = url_for(endpoint, **{need: named[need] for need in needs})
+            current = request.endpoint == endpoint or (
+                request.path.startswith(url.rstrip("/") + "/") and needs != ("trial",)
+            )
+            found.setdefault(endpoint, Room(room_label(endpoint), url, icon, current))
+    return list(found.values())
+
+
+def frame() -> Frame:
+    """The frame of the page being made; the bare one when the database does not answer, so that an error can still
+    be told.
+    """
+    try:
+        return _whole_frame()
+    except Refusal as refusal:
+        if refusal.code != "unavailable":
+            raise
+        return _bare_frame()
+
+
+def _bare_frame() -> Frame:
+    return Frame(
+        environment=current_app.extensions.get("rts_environment", "production"),
+        now=store().clock.now(),
+        zone="UTC",
+        language=g.language,
+        version=rts.__version__,
+        build=BUILD,
+        sign_out_url=url_for("sign_in.sign_out"),
+        language_url=url_for("sign_in.language"),
+        home_url=url_for("sign_in.home"),
+    )
+
+
+def _whole_frame() -> Frame:
+    with store().transaction() as tx:
+        current_app.extensions["rts_environment"] = tx.installation.environment
+        zone, place, rooms, person, role = "UTC", "", [], "", ""
+        trial = g.get("trial")
+        if g.get("actor") is not None:
+            person = g.actor.printed_name
+            role = ", ".join(dict.fromkeys(role_name(grant.role) for grant in g.actor.grants))
+            rooms = rooms_of(tx)
+            if trial is None and g.actor.grants and g.actor.grants[0].trial_id:
+                trial = tx.session.get(Trial, g.actor.grants[0].trial_id)
+        if trial is not None:
+            definition = definitions.latest(tx, trial)
+            if g.get("site") is not None:
+                facts = definition.site(g.site.code)
+                zone, place = facts.time_zone, f"{facts.code} {facts.name}"
+            elif g.get("depot") is not None:
+                depot = definition.depot(g.depot.code)
+                zone, place = depot.time_zone, f"{depot.code} {depot.name}"
+            else:
+                zone = definition.depots[0].time_zone
+        return Frame(
+            environment=tx.installation.environment,
+            now=tx.now,
+            zone=zone,
+            language=g.language,
+            version=rts.__version__,
+            build=BUILD,
+            sign_out_url=url_for("sign_in.sign_out"),
+            language_url=url_for("sign_in.language"),
+            trial=trial.code if trial else "",
+            place=place,
+            person=person,
+            role=role,
+            home_url=url_for("sign_in.home"),
+            rooms=rooms,
+        )
+
+
+def install(app: Flask) -> None:
+    """Give every template its `frame`."""
+    app.context_processor(lambda: {"frame": frame()})

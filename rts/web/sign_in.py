@@ -1,0 +1,143 @@
+"""Signing in and out, one's own password, the language, and the way to one's first page."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+from flask import current_app, g, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from rts.access import sign_in as access
+from rts.access.permissions import Permission
+from rts.conduct.accounts import ChangePassword
+from rts.conduct.accounts import change_password as change_own_password
+from rts.refusal import FailedRule, Refusal, say
+from rts.web.forms import STATUS, new_key, run
+from rts.web.guard import COOKIE, SIGN_IN_COOKIE, Pages, address, csrf_token, store
+from rts.web.rooms import frame
+
+pages = Pages("sign_in", __name__)
+
+LANGUAGES = ("en", "zh_Hans")
+LANGUAGE_COOKIE = "rts_language"
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+def _set_cookie(response: Response, name: str, value: str, max_age: int | None = None) -> None:
+    response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="Lax", secure=request.is_secure, path="/")
+
+
+def _safe_next(target: str) -> str:
+    """`target` when it is a path of this service, else the home page: a sign-in link must not lead elsewhere."""
+    parts = urlsplit(target)
+    is_own = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    return target if is_own else url_for("sign_in.home")
+
+
+@pages.page("/sign-in", Permission.PUBLIC, methods=("GET", "POST"))
+def sign_in() -> Response | tuple[str, int] | str:
+    """Sign in."""
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    if request.method == "POST":
+        try:
+            signed_in = access.sign_in(
+                store(), request.form.get("username", ""), request.form.get("password", ""), address(), time.sleep
+            )
+        except Refusal as refusal:
+            failed, status = refusal.failed, STATUS[refusal.code]
+        else:
+            answer = redirect(_safe_next(request.form.get("next", "")), 303)
+            _set_cookie(answer, COOKIE, signed_in.token)
+            return answer
+    page = current_app.make_response(
+        render_template(
+            "sign_in/sign_in.html", failed=failed, entered=request.form, next=request.values.get("next", "")
+        )
+    )
+    page.status_code = status
+    _set_cookie(page, SIGN_IN_COOKIE, csrf_token())
+    return page
+
+
+@pages.page("/sign-out", Permission.PUBLIC, methods=("POST",))
+def sign_out() -> Response:
+    """End the session."""
+    access.end_session(store(), request.cookies.get(COOKIE, ""))
+    answer = redirect(url_for("sign_in.sign_in"), 303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@pages.page("/language", Permission.PUBLIC, methods=("POST",))
+def language() -> Response:
+    """Choose the language of the pages."""
+    chosen = request.form.get("language", "")
+    origin = urlsplit(request.referrer or "")
+    answer = redirect(
+        _safe_next(f"{origin.path}?{origin.query}".rstrip("?") if origin.netloc == request.host else ""), 303
+    )
+    if chosen in LANGUAGES:
+        _set_cookie(answer, LANGUAGE_COOKIE, chosen, YEAR_SECONDS)
+    return answer
+
+
+@pages.page("/password", Permission.SIGNED_IN, methods=("GET", "POST"))
+def change_password() -> Response | tuple[str, int] | str:
+    """Change one's own password."""
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    if request.method == "POST":
+        try:
+            if request.form.get("new_password") != request.form.get("repeated"):
+                raise Refusal(
+                    "invalid", FailedRule("password.repeat", say("The two new passwords differ."), "repeated")
+                )
+            run(change_own_password, ChangePassword(request.form.get("new_password", "")), signed=True)
+        except Refusal as refusal:
+            fields = {"password.length", "password.username", "password.variety", "password.same"}
+            failed = tuple(
+                FailedRule(rule.rule, rule.message, "new_password" if rule.rule in fields else rule.field)
+                for rule in refusal.failed
+            )
+            status = STATUS[refusal.code]
+        else:
+            return redirect(url_for("sign_in.home"), 303)
+    return (
+        render_template(
+            "sign_in/password.html", failed=failed, key=new_key(), must_change=g.person.password_must_change
+        ),
+        status,
+    )
+
+
+@pages.page("/", Permission.SIGNED_IN)
+def home() -> Response | str:
+    """The first page of one's first role."""
+    rooms = frame().rooms
+    if not rooms:
+        return render_template("sign_in/no_rooms.html")
+    return redirect(rooms[0].url, 303)
+
+
+@pages.page("/health", Permission.PUBLIC)
+def health() -> Response:
+    """Whether the service answers: for health checks. It tells nothing else."""
+    with store().transaction() as tx:
+        tx.installation  # noqa: B018  reading the row proves that the database answers
+    return jsonify(status="ok")
+
+
+def choose_language() -> str:
+    """The language of this request: chosen, the person's, the browser's, English."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    if chosen not in LANGUAGES:
+        person = g.get("person")
+        chosen = (
+            person.language
+            if person is not None
+            else request.accept_languages.best_match(["en", "zh-Hans", "zh-CN", "zh"]) or "en"
+        )
+    g.language = "zh_Hans" if chosen.lower().startswith("zh") else "en"
+    return str(g.language)
