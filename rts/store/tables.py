@@ -604,12 +604,14 @@ class ResupplyRecord(Base):
 
 
 class JobRun(Base):
-    """One run of a scheduled job for one date."""
+    """One run of a scheduled job, of a trial or depot where it is theirs, for the moment it was due (`scheduled_for`)."""
 
     __tablename__ = "job_run"
     __table_args__ = (Index(None, "job", "scheduled_for"), one_of("outcome", "running", "done", "failed"))
     id: Mapped[int] = key()
     job: Mapped[str] = mapped_column(String(40))
+    trial_id: Mapped[int | None] = to("trial")
+    depot_id: Mapped[int | None] = to("depot")
     scheduled_for: Mapped[datetime]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -36,19 +36,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
     )
     op.create_table(
-        "job_run",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("job", sa.String(length=40), nullable=False),
-        sa.Column("scheduled_for", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("outcome", sa.String(length=10), nullable=False),
-        sa.Column("message", sa.Text(), nullable=False),
-        sa.CheckConstraint("outcome IN ('running', 'done', 'failed')", name=op.f("ck_job_run_outcome_known")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_run")),
-    )
-    op.create_index(op.f("ix_job_run_job_scheduled_for"), "job_run", ["job", "scheduled_for"], unique=False)
-    op.create_table(
         "person",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=False),
@@ -215,6 +202,23 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_audit_event_chain_id_site_id_number"), "audit_event", ["chain_id", "site_id", "number"], unique=False
     )
+    op.create_table(
+        "job_run",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("job", sa.String(length=40), nullable=False),
+        sa.Column("trial_id", sa.Integer(), nullable=True),
+        sa.Column("depot_id", sa.Integer(), nullable=True),
+        sa.Column("scheduled_for", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.String(length=10), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.CheckConstraint("outcome IN ('running', 'done', 'failed')", name=op.f("ck_job_run_outcome_known")),
+        sa.ForeignKeyConstraint(["depot_id"], ["depot.id"], name=op.f("fk_job_run_depot_id_depot")),
+        sa.ForeignKeyConstraint(["trial_id"], ["trial.id"], name=op.f("fk_job_run_trial_id_trial")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_run")),
+    )
+    op.create_index(op.f("ix_job_run_job_scheduled_for"), "job_run", ["job", "scheduled_for"], unique=False)
     op.create_table(
         "list_file",
         sa.Column("id", sa.Integer(), nullable=False),
