@@ -1,6 +1,6 @@
 """What every test may ask for: databases, a mail server, a browser. Each is the real thing; missing means failing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from tests.infrastructure import chromium, mail, network, postgresql
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from tests.infrastructure.databases import Databases
+    from tests.infrastructure.databases import Databases, NewDatabase
     from tests.world import World
 
 # A busy machine makes an example slow, not wrong.
@@ -89,25 +89,20 @@ def _postgresql_databases(postgresql_server: postgresql.PostgresqlServer) -> Ite
 
 
 @pytest.fixture(params=sqlite_and_postgresql)
-def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+def new_database(request: pytest.FixtureRequest) -> Iterator["NewDatabase"]:
     """Call it for the address of a fresh migrated database, as often as the test needs one; runs once on each kind.
 
     For one kind only: `@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)`.
     """
-    databases: Databases = request.getfixturevalue(f"_{request.param}_databases")
-    made: list[str] = []
+    from tests.infrastructure.databases import NewDatabase
 
-    def create() -> str:
-        made.append(databases.create())
-        return made[-1]
-
-    yield create
-    for address in made:
-        databases.remove(address)
+    made = NewDatabase(request.param, request.getfixturevalue(f"_{request.param}_databases"))
+    yield made
+    made.remove()
 
 
 @pytest.fixture
-def database_url(new_database: Callable[[], str]) -> str:
+def database_url(new_database: "NewDatabase") -> str:
     """The address of a fresh migrated database; the test runs once on SQLite and once on PostgreSQL."""
     return new_database()
 
@@ -159,11 +154,34 @@ def _cheap_passwords() -> Iterator[None]:
     passwords.hasher = full
 
 
-@pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator["World"]:
-    """SIRIUS staged on a fresh database, with sites CN02 and CN03 supplied and open. Runs on both databases."""
+def _stage(databases: "Databases", folder: Path) -> Iterator["World"]:
+    """SIRIUS staged and supplied once for all tests, with nobody connected to its database."""
     from tests.world import World
 
-    with World.make(database_url, tmp_path) as made:
-        made.supply("CN02", "CN03")
-        yield made
+    address = databases.create()
+    with World.make(address, folder) as staged:
+        staged.supply("CN02", "CN03")
+    yield staged
+    databases.remove(address)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_stage(
+    _sqlite_databases: "Databases", _cheap_passwords: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["World"]:
+    yield from _stage(_sqlite_databases, tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture(scope="session")
+def _postgresql_stage(
+    _postgresql_databases: "Databases", _cheap_passwords: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["World"]:
+    yield from _stage(_postgresql_databases, tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, new_database: "NewDatabase", tmp_path: Path) -> Iterator["World"]:
+    """SIRIUS staged on a database of its own, with sites CN02 and CN03 supplied and open. Runs on both databases."""
+    stage: World = request.getfixturevalue(f"_{new_database.kind}_stage")
+    with stage.copy(new_database(stage.database_url), tmp_path) as copied:
+        yield copied

@@ -4,7 +4,8 @@ in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,27 @@ class World:
         )
         return cls(stage, clock)
 
+    def copy(self, database_url: str, folder: Path) -> World:
+        """This world with a copy of its keyring and lists in `folder`, on `database_url`, a copy of its database."""
+        shutil.copytree(self.store.lists, folder / "lists")
+        shutil.copy2(self.store.lists.parent / "keyring.json", folder / "keyring.json")
+        clock = HeldClock(self.clock.now())
+        # Another stream: the old one from its beginning would repeat nonces and message ids.
+        entropy = ReplayedEntropy(b"copied")
+        store = open_store(database_url, folder / "keyring.json", folder / "lists", clock=clock, entropy=entropy)
+        return World(replace(self.stage, store=store, people=dict(self.stage.people)), clock)
+
     def __enter__(self) -> World:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.store.engine.dispose()
+
+    @property
+    def database_url(self) -> str:
+        return self.store.engine.url.set(drivername=self.store.engine.url.get_backend_name()).render_as_string(
+            hide_password=False
+        )
 
     @property
     def store(self) -> Store:

@@ -15,8 +15,10 @@ from tests.infrastructure.postgresql import PostgresqlServer
 class Databases(Protocol):
     """Makes fresh migrated databases of one kind and removes them."""
 
-    def create(self) -> str:
-        """The address of a fresh migrated database."""
+    def create(self, template: str = "") -> str:
+        """The address of a fresh migrated database, or of a copy of the one at `template`, to which nobody may be
+        connected.
+        """
         ...
 
     def remove(self, address: str) -> None:
@@ -29,18 +31,19 @@ class SqliteDatabases:
 
     def __init__(self, where: Path) -> None:
         self.where = where
-        self.template = where / "template.sqlite"
-        upgrade(f"sqlite:///{self.template}")
-        # What still stands in the write-ahead log would be missing from the copies.
-        connection = pysqlite3.connect(str(self.template))
+        self.template = f"sqlite:///{where / 'template.sqlite'}"
+        upgrade(self.template)
+
+    def create(self, template: str = "") -> str:
+        original = make_url(template or self.template).database or ""
+        # What still stands in the write-ahead log would be missing from the copy.
+        connection = pysqlite3.connect(original)
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             connection.close()
-
-    def create(self) -> str:
         file = Path(tempfile.mkdtemp(dir=self.where)) / "rts.sqlite"
-        shutil.copyfile(self.template, file)
+        shutil.copyfile(original, file)
         return f"sqlite:///{file}"
 
     def remove(self, address: str) -> None:
@@ -55,8 +58,26 @@ class PostgresqlDatabases:
         self.template = server.create_database()
         upgrade(self.template)
 
-    def create(self) -> str:
-        return self.server.create_database(template=make_url(self.template).database or "")
+    def create(self, template: str = "") -> str:
+        return self.server.create_database(template=make_url(template or self.template).database or "")
 
     def remove(self, address: str) -> None:
         self.server.drop_database(address)
+
+
+class NewDatabase:
+    """Call it for the address of a fresh database of one `kind`, as often as a test needs one."""
+
+    def __init__(self, kind: str, databases: Databases) -> None:
+        self.kind = kind
+        self._databases = databases
+        self._made: list[str] = []
+
+    def __call__(self, template: str = "") -> str:
+        self._made.append(self._databases.create(template))
+        return self._made[-1]
+
+    def remove(self) -> None:
+        """Remove what was made."""
+        for address in self._made:
+            self._databases.remove(address)
