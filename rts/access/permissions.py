@@ -97,7 +97,16 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.AUDITOR: frozenset({P.TRIAL_VIEW, P.SITE_VIEW, P.SUPPLY_VIEW, P.AUDIT_VIEW, P.JOBS_VIEW}),
     Role.ADMINISTRATOR: frozenset({P.ACCOUNTS, P.JOBS_VIEW, P.JOBS_RUN, P.CLOCK_MOVE}),
     Role.SERVICE: frozenset(
-        {P.RESUPPLY, P.SITE_STOCK, P.SUPPLY_VIEW, P.DEFINITION_LOAD, P.SITE_MANAGE, P.ACCOUNTS, P.CLOCK_MOVE}
+        {
+            P.RESUPPLY,
+            P.SITE_STOCK,
+            P.SUPPLY_VIEW,
+            P.DEFINITION_LOAD,
+            P.SITE_MANAGE,
+            P.ACCOUNTS,
+            P.CLOCK_MOVE,
+            P.JOBS_RUN,
+        }
     ),
 }
 

@@ -288,10 +288,13 @@ def resupply_site(tx: Transaction, actor: Actor, command: ResupplySite, opener: 
 
 @dataclass(frozen=True)
 class SurveyNight:
-    """Look at every site of a trial and keep the records of those that need nothing."""
+    """Look at every site of a trial, or of the one `depot` whose night it is, and keep the records of those that need
+    nothing.
+    """
 
     trial: str
     run_date: date
+    depot: str = ""
 
 
 def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Opener) -> Done:
@@ -307,7 +310,11 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
             .where(Site.trial_id == trial.id, ResupplyRecord.run_date == command.run_date)
         )
     )
-    sites = [site for site in supplied_sites(tx, trial) if site.id not in done_before]
+    sites = [
+        site
+        for site in supplied_sites(tx, trial)
+        if site.id not in done_before and command.depot in {"", site.depot.code}
+    ]
     in_need = []
     for survey in _survey(tx, trial, sites, opener):
         decision = survey.decide()
@@ -326,12 +333,17 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
 
 
 def run_night(
-    store: Store, actor: Actor, trial: str, run_date: date, progress: Callable[[str], None] = lambda _site: None
+    store: Store,
+    actor: Actor,
+    trial: str,
+    run_date: date,
+    progress: Callable[[str], None] = lambda _site: None,
+    depot: str = "",
 ) -> NightReport:
-    """The whole night run of a trial. Idempotent by site and date: after a crash it goes on where it stopped; run
-    again it orders nothing.
+    """The whole night run of a trial, or of the sites of one `depot`. Idempotent by site and date: after a crash it
+    goes on where it stopped; run again it orders nothing.
     """
-    surveyed = perform(store, survey_night, actor, SurveyNight(trial, run_date))
+    surveyed = perform(store, survey_night, actor, SurveyNight(trial, run_date, depot))
     shipments, refused = [], {}
     for site in surveyed.ids["in_need"].split():
         progress(site)

@@ -1,0 +1,76 @@
+"""Lists that run low: statisticians are told in time to prepare another.
+
+How many entries a stratum still has tells how long its list is, and a list ends with a whole block: so only unblinded
+eyes learn of it. The mail names no stratum and no number, the event is written whatever was found, with its
+detail sealed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
+
+from rts.access.actor import Actor, require
+from rts.access.permissions import Permission, Role
+from rts.conduct.perform import Done
+from rts.conduct.recipients import people_in
+from rts.refusal import say
+from rts.store import definitions, outbox
+from rts.store.tables import ListEntry, ListFile, Trial
+from rts.store.transaction import Transaction
+
+
+@dataclass(frozen=True)
+class WarnOfLowLists:
+    """Warn of the strata of a trial that have become low after `since`; None: of all that are low now."""
+
+    trial: str
+    since: datetime | None = None
+
+
+def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) -> Done:
+    """Write to the statisticians when a further stratum has fewer unused entries than the definition's
+    `low_entries_warning`.
+    """
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.JOBS_RUN, trial)
+    definition = definitions.latest(tx, trial)
+    now = _unused(tx, trial, None)
+    before = _unused(tx, trial, command.since) if command.since else {}
+    limit = definition.low_entries_warning
+    low = [stratum for stratum in definition.strata if now.get(stratum, 0) < limit]
+    # A stratum that was low at the last look has been told of; one unknown then (another list since) has not.
+    newly = [stratum for stratum in low if command.since is None or before.get(stratum, limit) >= limit]
+    tx.audit(
+        "lists.checked",
+        "trial",
+        trial.code,
+        {"unused": {stratum: now.get(stratum, 0) for stratum in definition.strata}, "told": newly},
+        trial=trial,
+        sealed=True,
+    )
+    if newly:
+        outbox.write(
+            tx,
+            "entries_low",
+            trial,
+            people_in(tx, trial, Role.STATISTICIAN),
+            say("%(trial)s: an allocation list runs low", trial=trial.code),
+            say("A stratum has few unused entries left. Sign in to see which, and prepare a further list in time."),
+        )
+    return Done("warn_of_low_lists", {"trial": trial.code})
+
+
+def _unused(tx: Transaction, trial: Trial, at: datetime | None) -> dict[str, int]:
+    """Unused entries of the active subject list by stratum: now, or as they were at a moment."""
+    unused = ListEntry.subject_id.is_(None)
+    free = unused if at is None else or_(unused, ListEntry.used_at > at)
+    rows = tx.session.execute(
+        select(ListEntry.stratum, func.count())
+        .join(ListFile)
+        .where(ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active", free)
+        .group_by(ListEntry.stratum)
+    )
+    return dict(rows.tuples().all())
