@@ -49,11 +49,14 @@ SITE_NAMES = {
 
 @dataclass
 class Stage:
-    """A staged trial: its store, its definition, and everyone in it by user name."""
+    """A staged trial: its store, its definition, everyone in it by user name, and from when each blinded lot may be
+    released.
+    """
 
     store: Store
     definition: TrialDefinition
     password: str
+    lots: dict[str, date]
     people: dict[str, Actor] = field(default_factory=dict)
 
     @property
@@ -127,17 +130,19 @@ def stage_trial(
     password: str,
     site_people: tuple[str, ...] | None = None,
     seeds: dict[str, str] | None = None,
+    plans: tuple[str, ...] | None = None,
 ) -> Stage:
     """Set up an empty, migrated database: trial, people and active lists. Sites are not opened and lots not released.
 
     `site_people` names the sites that get people (None: all); `seeds` gives seeds (hex) by plan id for training and
-    test lists.
+    test lists; `plans` names the lists to make (None: all).
     """
     set_up(store, environment, OPERATOR)
     perform(store, load_definition, OPERATOR, LoadDefinition(public_text, restricted_text, in_force_from))
     definition = read_definition(public_text)
     restricted = read_restricted(restricted_text, definition)
-    stage = Stage(store, definition, password)
+    lots = {plan.blinded_lot: plan.released_from for plan in restricted.kit_lists}
+    stage = Stage(store, definition, password, lots)
     stage.add("administrator", "Ivo Kral", Role.ADMINISTRATOR)
     for username, role, name in OFFICE:
         stage.add(username, name, role)
@@ -146,5 +151,7 @@ def stage_trial(
     for site in site_people if site_people is not None else tuple(site.code for site in definition.sites):
         stage.add_site_people(site)
     for plan in [*restricted.subject_lists, *restricted.kit_lists]:
+        if plans is not None and plan.list_id not in plans:
+            continue
         stage.make_list(plan.list_id, (seeds or {}).get(plan.list_id, ""))
     return stage
