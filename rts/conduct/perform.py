@@ -1,14 +1,14 @@
 """How every deed runs, from every door: once, whole, signed where it must be, and with a trace when refused.
 
 A deed is a function `(tx, actor, command[, opener][, confirmation])`. It asks for an `opener` only if it must read
-what is sealed, and for a `confirmation` only if it
-is signed by a re-entered password: its signature shows both.
+what is sealed, and for a `confirmation` only if it is signed by a re-entered password: its signature shows both.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
@@ -22,10 +22,14 @@ from sqlalchemy.exc import IntegrityError
 from rts.access.actor import Actor
 from rts.access.sign_in import Confirmation
 from rts.refusal import Refusal, refuse, say
+from rts.store import locks
 from rts.store.tables import IdempotencyKey, Site, Trial
 from rts.store.transaction import Store, Transaction
 
 C = TypeVar("C")
+
+# Fields of commands that are kept in no form, not even within a keyed digest.
+SECRETS = frozenset({"password"})
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,16 @@ def perform(
     """Run `deed` in one transaction and return its outcome (a `Done`, or what carries one in `.done`).
 
     With an idempotency `key`, a repeat of the same command by the same actor returns the first outcome's `Done`
-    marked `again`; another command under a
-    used key is refused (`conflict`). A Refusal rolls everything back and leaves one `refused` event.
+    marked `again`, also when it comes while the first is under way; another command under a used key is refused
+    (`conflict`). A Refusal rolls everything back and leaves one `refused` event.
     """
+    mac = "" if key is None else _body_mac(store, deed, command)
+    opened: Counter[str] = Counter()
     try:
         with store.transaction(write=True) as tx:
-            mac = _body_mac(store, deed, command)
+            opened = tx.opened
             if key is not None:
+                locks.take(tx.session, locks.request(actor.name, key))
                 earlier = _earlier(tx, key, actor, deed, mac)
                 if earlier is not None:
                     return earlier
@@ -82,7 +89,7 @@ def perform(
                 )
             return outcome
     except Refusal as refusal:
-        _record(store, deed, actor, command, refusal)
+        _record(store, deed, actor, command, refusal, opened)
         raise
     except IntegrityError as error:
         conflict = refuse(
@@ -90,7 +97,7 @@ def perform(
             "store.constraint",
             say("Someone else did the same at the same moment, so nothing was recorded. Look again and repeat."),
         )
-        _record(store, deed, actor, command, conflict)
+        _record(store, deed, actor, command, conflict, opened)
         raise conflict from error
 
 
@@ -112,7 +119,8 @@ def _plain(value: Any) -> Any:
 
 
 def _body_mac(store: Store, deed: Callable[..., Any], command: Any) -> str:
-    body = {"deed": deed.__name__, "command": _plain(asdict(command))}
+    told = {name: value for name, value in asdict(command).items() if name not in SECRETS}
+    body = {"deed": deed.__name__, "command": _plain(told)}
     return store.vault.keyring.mac("idempotency", rfc8785.dumps(body)).hex()
 
 
@@ -131,9 +139,11 @@ def _earlier(tx: Transaction, key: str, actor: Actor, deed: Callable[..., Any], 
     return Done(outcome["deed"], outcome["ids"], again=True)
 
 
-def _record(store: Store, deed: Callable[..., Any], actor: Actor, command: Any, refusal: Refusal) -> None:
+def _record(
+    store: Store, deed: Callable[..., Any], actor: Actor, command: Any, refusal: Refusal, opened: Counter[str]
+) -> None:
     """Append the `refused` event, in a transaction of its own. Only the codes of the failed rules are kept, with
-    what the command named.
+    what the command named and what was opened before it was refused.
     """
     named = {field.name: getattr(command, field.name) for field in fields(command)}
     with store.transaction(write=True) as tx:
@@ -147,7 +157,8 @@ def _record(store: Store, deed: Callable[..., Any], actor: Actor, command: Any, 
             for kind in ("subject", "kit", "shipment", "list_id", "site")
             if isinstance(named.get(kind), str)
         ]
-        about = [(kind, code[:40]) for kind, code in about if code]
+        about = [(kind, "".join(filter(str.isprintable, code))[:40]) for kind, code in about]
+        about = [(kind, code) for kind, code in about if code]
         first = about[0] if about else ("deed", deed.__name__)
         tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
         tx.emergency = True  # a refusal because of the clock must still leave its trace
@@ -155,7 +166,7 @@ def _record(store: Store, deed: Callable[..., Any], actor: Actor, command: Any, 
             "refused",
             first[0],
             first[1],
-            {"deed": deed.__name__, "code": refusal.code, "rules": list(refusal.rules)},
+            {"deed": deed.__name__, "code": refusal.code, "rules": list(refusal.rules), "opened": dict(opened)},
             trial=trial,
             site=site,
             sealed=refusal.sealed and trial is not None,

@@ -18,6 +18,7 @@ from rts.store import migrations
 # The WAL-reset bug (database corruption when two connections checkpoint at once) is mended in this release.
 OLDEST_SQLITE = (3, 51, 3)
 
+# How long a statement waits for a lock before the deed is refused as unavailable.
 BUSY_TIMEOUT_MS = 15_000
 
 
@@ -29,7 +30,14 @@ def open_engine(address: str) -> Engine:
         return _open_sqlite(url)
     if backend == "postgresql":
         return create_engine(
-            url.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
+            url.set(drivername="postgresql+psycopg"),
+            # Whatever the server's default: under repeatable read a deed would not see what it waited for.
+            isolation_level="READ COMMITTED",
+            pool_size=10,
+            max_overflow=20,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"options": f"-c lock_timeout={BUSY_TIMEOUT_MS}"},
         )
     raise refuse(
         "invalid",
@@ -50,7 +58,7 @@ def _open_sqlite(url: URL) -> Engine:
                 wanted=".".join(map(str, OLDEST_SQLITE)),
             ),
         )
-    engine = create_engine(url, module=pysqlite3, pool_size=20, max_overflow=20)
+    engine = create_engine(url, module=pysqlite3, pool_size=20, max_overflow=20, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

@@ -1,8 +1,7 @@
 """The one place where deeds take locks: sorted, once a transaction, as late as possible.
 
 PostgreSQL takes transaction-level advisory locks. SQLite has one writer at a time: its lock is the write transaction
-itself, and asking for a lock outside
-one is an error, never silently nothing.
+itself, and asking for a lock outside one is an error, never silently nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +12,18 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 
+def request(username: str, key: str) -> str:
+    """The lock of one idempotency key: a retry waits for the first try. Taken before all others."""
+    return f"request:{username}:{key}"
+
+
+def person(username: str) -> str:
+    """The lock of a person's roles."""
+    return f"person:{username}"
+
+
 def randomisation(trial: str) -> str:
-    """The lock of a trial's lists and caps."""
+    """The lock of a trial's lists, caps and subject codes, and of whether its sites are open."""
     return f"randomisation:{trial}"
 
 

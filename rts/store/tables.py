@@ -390,6 +390,7 @@ class Subject(Base):
         one_of("state", "screened", "screen_failed", "randomised", "withdrawn", "completed"),
         one_of("sex", "female", "male"),
         CheckConstraint("(randomised_at IS NULL) = (randomisation_number IS NULL)", name="randomised_whole"),
+        CheckConstraint("(randomised_at IS NULL) = (state IN ('screened', 'screen_failed'))", name="state_whole"),
         Index(None, "site_id", "state"),
     )
     id: Mapped[int] = key()
@@ -485,7 +486,11 @@ class Kit(Base):
         UniqueConstraint("list_id", "position"),
         Index(None, "site_id", "state"),
         Index(None, "depot_id", "state"),
-        CheckConstraint("state NOT IN ('assigned', 'dispensed') OR subject_id IS NOT NULL", name="held_by_a_subject"),
+        CheckConstraint("(state IN ('assigned', 'dispensed')) = (subject_id IS NOT NULL)", name="held_by_a_subject"),
+        CheckConstraint(
+            "state NOT IN ('available', 'assigned', 'dispensed', 'quarantined') OR site_id IS NOT NULL",
+            name="at_a_site",
+        ),
     )
     id: Mapped[int] = key()
     trial_id: Mapped[int] = to("trial")
@@ -702,7 +707,7 @@ class AuditMention(Base):
     __table_args__ = (Index(None, "kind", "code"),)
     event_id: Mapped[int] = mapped_column(ForeignKey("audit_event.id"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
-    code: Mapped[str] = mapped_column(String(40), primary_key=True)
+    code: Mapped[str] = mapped_column(String(120), primary_key=True)
 
 
 class AuditCheckpoint(Base):

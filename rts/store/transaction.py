@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from rts.clock import Clock
@@ -52,7 +55,8 @@ class Store:
     def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
         """Begin a transaction; commit it when the block ends, roll back when it raises.
 
-        A database that is full, locked or gone becomes a `Refusal` with code `unavailable`.
+        A database that is full, locked or gone becomes a `Refusal` with code `unavailable`; a value that it cannot
+        hold, one with code `invalid`.
         """
         options = {"rts_write": write}
         if self.engine.dialect.name == "postgresql":
@@ -69,8 +73,14 @@ class Store:
                         session.commit()
                 finally:
                     tx.close()
-        except (OperationalError, DBAPIError) as error:
-            if isinstance(error, OperationalError) or error.connection_invalidated:
+        except DataError as error:
+            raise refuse(
+                "invalid",
+                "store.value",
+                say("A value is too long, too large, or holds a character that cannot be stored."),
+            ) from error
+        except (DBAPIError, PoolTimeout) as error:
+            if isinstance(error, OperationalError | PoolTimeout) or error.connection_invalidated:
                 raise refuse(
                     "unavailable",
                     "store.unavailable",
@@ -89,11 +99,15 @@ class Store:
 
 @dataclass
 class Transaction:
-    """One unit of work. `emergency` is set by the code break alone, which a clock gone wrong must not stop."""
+    """One unit of work. `emergency` is set on the way to a code break alone, which a clock gone wrong must not stop.
+
+    `opened` counts what its openers opened, by kind of record; it ends in the audit trail.
+    """
 
     store: Store
     session: Session
     emergency: bool = False
+    opened: Counter[str] = field(default_factory=Counter)
     _events: list[audit.Draft] = field(default_factory=list)
     _openers: list[Opener] = field(default_factory=list)
     _doer: Doer | None = None
@@ -117,10 +131,18 @@ class Transaction:
         self._doer, self._role = doer, role
 
     def opener(self) -> Opener:
-        """An opener for this transaction. What it opens must end in an audit event, or the commit is refused."""
-        opener = self.store.vault.opener(lambda _context: None)
+        """An opener for this transaction. What it opens is counted by kind in its first audit event.
+
+        Raises RuntimeError in a transaction that may not write: the opening would leave no trace.
+        """
+        if not self.session.info["rts_write"]:
+            raise RuntimeError("sealed values are opened in a write transaction only")
+        opener = self.store.vault.opener(self._count_opening)
         self._openers.append(opener)
         return opener
+
+    def _count_opening(self, context: str) -> None:
+        self.opened[re.split("[ /]", context, maxsplit=1)[0]] += 1
 
     def audit(
         self,
@@ -171,8 +193,10 @@ class Transaction:
         """Write the queued events. Raises RuntimeError when something sealed was opened without any event to tell of
         it.
         """
-        if any(opener.openings for opener in self._openers) and not self._events:
-            raise RuntimeError("a sealed value was opened and no audit event says so")
+        if self.opened:
+            if not self._events:
+                raise RuntimeError("a sealed value was opened and no audit event says so")
+            self._events[0].detail["opened"] = dict(self.opened)
         self.session.flush()
         audit.append(self, self._events)
         self._events = []

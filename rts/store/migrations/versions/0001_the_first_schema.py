@@ -288,7 +288,7 @@ def upgrade() -> None:
         "audit_mention",
         sa.Column("event_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("code", sa.String(length=40), nullable=False),
+        sa.Column("code", sa.String(length=120), nullable=False),
         sa.ForeignKeyConstraint(["event_id"], ["audit_event.id"], name=op.f("fk_audit_mention_event_id_audit_event")),
         sa.PrimaryKeyConstraint("event_id", "kind", "code", name=op.f("pk_audit_mention")),
     )
@@ -429,6 +429,9 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_reason", sa.Text(), nullable=True),
         sa.Column("unblinded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(randomised_at IS NULL) = (state IN ('screened', 'screen_failed'))", name=op.f("ck_subject_state_whole")
+        ),
         sa.CheckConstraint("sex IN ('female', 'male')", name=op.f("ck_subject_sex_known")),
         sa.CheckConstraint(
             "state IN ('screened', 'screen_failed', 'randomised', 'withdrawn', 'completed')",
@@ -482,7 +485,11 @@ def upgrade() -> None:
         sa.Column("visit", sa.String(length=40), nullable=True),
         sa.Column("moves", sa.Integer(), nullable=False),
         sa.CheckConstraint(
-            "state NOT IN ('assigned', 'dispensed') OR subject_id IS NOT NULL", name=op.f("ck_kit_held_by_a_subject")
+            "(state IN ('assigned', 'dispensed')) = (subject_id IS NOT NULL)", name=op.f("ck_kit_held_by_a_subject")
+        ),
+        sa.CheckConstraint(
+            "state NOT IN ('available', 'assigned', 'dispensed', 'quarantined') OR site_id IS NOT NULL",
+            name=op.f("ck_kit_at_a_site"),
         ),
         sa.ForeignKeyConstraint(["blinded_lot_id"], ["blinded_lot.id"], name=op.f("fk_kit_blinded_lot_id_blinded_lot")),
         sa.ForeignKeyConstraint(["depot_id"], ["depot.id"], name=op.f("fk_kit_depot_id_depot")),
@@ -621,7 +628,18 @@ def upgrade() -> None:
 
 
 # Rows that are evidence: the database itself refuses to change or delete them, whatever the code lets slip.
-EVIDENCE = ("audit_event", "kit_move", "signature", "definition_version", "code_break", "audit_checkpoint")
+EVIDENCE = (
+    "audit_event",
+    "audit_detail",
+    "audit_mention",
+    "audit_checkpoint",
+    "kit_move",
+    "signature",
+    "definition_version",
+    "code_break",
+)
+# Rows that go on, in the columns that may go on, and stay for ever.
+KEPT = ("list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person")
 
 
 def _refuse_changes() -> None:
@@ -629,24 +647,19 @@ def _refuse_changes() -> None:
     if postgresql:
         op.execute(
             """CREATE FUNCTION rts_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN RAISE EXCEPTION 'rows of % are evidence and are never changed or deleted', TG_TABLE_NAME; END $$"""
+            BEGIN RAISE EXCEPTION 'rows of % are evidence and are never changed or deleted', TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation'; END $$"""
         )
+        # A row trigger does not see TRUNCATE.
+        for table in (*EVIDENCE, *KEPT):
+            op.execute(
+                f"CREATE TRIGGER tr_{table}_truncate_refused BEFORE TRUNCATE ON {table}"
+                " FOR EACH STATEMENT EXECUTE FUNCTION rts_refuse()"
+            )
     for table in EVIDENCE:
-        for verb in ("UPDATE", "DELETE"):
-            _forbid(table, verb, postgresql)
-    for table in (
-        "audit_detail",
-        "list_entry",
-        "kit",
-        "subject",
-        "list_file",
-        "shipment",
-        "dispensing",
-        "role_grant",
-        "person",
-    ):
+        _forbid(table, "UPDATE", postgresql)
+    for table in (*EVIDENCE, *KEPT):
         _forbid(table, "DELETE", postgresql)
-    _forbid("audit_detail", "UPDATE", postgresql)
     # A used entry stays used by whom it was used; a record never changes.
     _forbid(
         "list_entry",
@@ -655,11 +668,22 @@ def _refuse_changes() -> None:
         "OLD.subject_id IS NOT NULL OR NEW.record <> OLD.record OR NEW.position <> OLD.position"
         " OR NEW.stratum <> OLD.stratum OR NEW.list_id <> OLD.list_id",
     )
+    _forbid_skipping(postgresql)
+    _forbid(
+        "list_file",
+        "UPDATE",
+        postgresql,
+        "NEW.list_id <> OLD.list_id OR NEW.purpose <> OLD.purpose OR NEW.commitment <> OLD.commitment"
+        " OR NEW.file_digest <> OLD.file_digest OR NEW.manifest_digest <> OLD.manifest_digest"
+        " OR NEW.seed_mark <> OLD.seed_mark OR NEW.generated_by <> OLD.generated_by"
+        " OR NEW.approved_by <> OLD.approved_by OR NEW.activated_by <> OLD.activated_by",
+    )
     _forbid(
         "kit",
         "UPDATE",
         postgresql,
-        "NEW.record <> OLD.record OR NEW.number <> OLD.number OR NEW.position <> OLD.position",
+        "NEW.record <> OLD.record OR NEW.number <> OLD.number OR NEW.position <> OLD.position"
+        " OR NEW.list_id <> OLD.list_id OR NEW.blinded_lot_id <> OLD.blinded_lot_id",
     )
     _forbid(
         "subject",
@@ -668,6 +692,21 @@ def _refuse_changes() -> None:
         "NEW.code <> OLD.code OR (OLD.randomisation_number IS NOT NULL AND"
         " (NEW.randomisation_number IS NULL OR NEW.randomisation_number <> OLD.randomisation_number))",
     )
+    _forbid(
+        "dispensing",
+        "UPDATE",
+        postgresql,
+        "NEW.subject_id <> OLD.subject_id OR NEW.kit_id <> OLD.kit_id OR NEW.visit <> OLD.visit",
+    )
+    # Who held which role on a date stays answerable: a grant is only ended, once.
+    _forbid(
+        "role_grant",
+        "UPDATE",
+        postgresql,
+        "OLD.granted_to IS NOT NULL OR NEW.person_id <> OLD.person_id OR NEW.role <> OLD.role"
+        " OR NEW.granted_from <> OLD.granted_from",
+    )
+    _forbid("person", "UPDATE", postgresql, "NEW.username <> OLD.username")
 
 
 def _forbid(table: str, verb: str, postgresql: bool, when: str = "") -> None:
@@ -681,4 +720,31 @@ def _forbid(table: str, verb: str, postgresql: bool, when: str = "") -> None:
         op.execute(
             f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}BEGIN"
             f" SELECT RAISE(ABORT, 'rows of {table} are evidence and are never changed or deleted'); END"
+        )
+
+
+def _forbid_skipping(postgresql: bool) -> None:
+    """In each stratum of a list, entries are used in order: an earlier one that is unused must be taken first."""
+    earlier = (
+        "EXISTS (SELECT 1 FROM list_entry AS earlier WHERE earlier.list_id = OLD.list_id"
+        " AND earlier.stratum = OLD.stratum AND earlier.position < OLD.position AND earlier.subject_id IS NULL)"
+    )
+    message = "an earlier entry of this stratum is unused"
+    taking = "OLD.subject_id IS NULL AND NEW.subject_id IS NOT NULL"
+    if postgresql:
+        op.execute(
+            f"""CREATE FUNCTION rts_refuse_skipping() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF {earlier} THEN
+                RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation';
+            END IF;
+            RETURN NEW; END $$"""
+        )
+        op.execute(
+            "CREATE TRIGGER tr_list_entry_in_order BEFORE UPDATE ON list_entry"
+            f" FOR EACH ROW WHEN ({taking}) EXECUTE FUNCTION rts_refuse_skipping()"
+        )
+    else:
+        op.execute(
+            "CREATE TRIGGER tr_list_entry_in_order BEFORE UPDATE ON list_entry"
+            f" FOR EACH ROW WHEN ({taking} AND {earlier}) BEGIN SELECT RAISE(ABORT, '{message}'); END"
         )
