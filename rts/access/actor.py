@@ -68,7 +68,7 @@ def service(name: str) -> Actor:
 
 
 def actor_of(tx: Transaction, person: Person, *, emergency_only: bool = False) -> Actor:
-    """`person` with the roles in force at this moment."""
+    """`person` with the roles in force at this moment; a locked account may do nothing but unblind."""
     rows = tx.session.scalars(
         select(RoleGrant)
         .where(
@@ -79,7 +79,14 @@ def actor_of(tx: Transaction, person: Person, *, emergency_only: bool = False) -
         .order_by(RoleGrant.id)
     )
     grants = tuple(Grant(Role(row.role), row.trial_id, row.site_id, row.depot_id) for row in rows)
-    return Actor(person.username, person.printed_name, person.organisation, grants, person.id, emergency_only)
+    return Actor(
+        person.username,
+        person.printed_name,
+        person.organisation,
+        grants,
+        person.id,
+        emergency_only or person.locked_at is not None,
+    )
 
 
 def person_named(tx: Transaction, username: str) -> Person | None:

@@ -86,7 +86,10 @@ def _check(store: Store, username: str, password: str, address: str, wait: Calla
             if not person.locked_at:
                 person.failed_sign_ins = 0
         else:
-            person.failed_sign_ins += 1
+            # Counted by the database: of two wrong passwords at once, neither is forgotten.
+            person.failed_sign_ins = Person.failed_sign_ins + 1
+            tx.session.flush()
+            tx.session.refresh(person)
             tx.audit("password.wrong", "person", person.username, {"address": address})
             if person.failed_sign_ins >= LOCK_AFTER and not person.locked_at:
                 person.locked_at = tx.now
@@ -172,8 +175,7 @@ def confirm_password(
 ) -> Confirmation:
     """Re-enter the password to sign a deed. Raises Refusal `wrong_password`.
 
-    A session that exists may be continued on a locked account only where the deed itself allows it (emergency
-    unblinding).
+    On a locked account it signs emergency unblinding alone: `actor_of` leaves no other right.
     """
     if actor.person_id is None:
         raise refuse("forbidden", "signature.person", say("Only a person can sign."))

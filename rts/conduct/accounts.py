@@ -14,6 +14,7 @@ from rts.access.actor import Actor, person_named, require
 from rts.access.permissions import DEPOT_ROLES, INSTALLATION_ROLES, SITE_ROLES, Permission, Role, is_blinded
 from rts.conduct.perform import Done
 from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.store import locks
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial, WebSession
 from rts.store.transaction import Transaction
 
@@ -47,7 +48,8 @@ def add_person(tx: Transaction, actor: Actor, command: AddPerson) -> Done:
                 "person.username", say("A user name has 2 to 63 small letters, digits, dots or dashes."), "username"
             )
         )
-    if len(command.printed_name.split()) < 2:
+    # A Chinese name is written without a space.
+    if len(command.printed_name.split()) < 2 and (command.printed_name.isascii() or len(command.printed_name) < 2):
         failed.append(
             FailedRule(
                 "person.printed_name",
@@ -117,6 +119,7 @@ def grant_role(tx: Transaction, actor: Actor, command: GrantRole) -> Done:
     """
     require(tx, actor, Permission.ACCOUNTS)
     person = the_person(tx, command.username)
+    locks.take(tx.session, locks.person(person.username))
     if command.role not in {role.value for role in Role} - {Role.SERVICE.value}:
         raise refuse("invalid", "role.unknown", say("There is no role %(role)s.", role=command.role), "role")
     role = Role(command.role)

@@ -5,6 +5,7 @@ handed over.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from sqlalchemy import select
 
@@ -78,6 +79,28 @@ def _arm_of(tx: Transaction, subject: Subject, opener: Opener) -> str:
     return open_entry(tx, entry, opener).arm
 
 
+def _outside_window(place: Place, subject: Subject, visit: Visit, reason: str) -> list[FailedRule]:
+    """What speaks against dispensing today: a date outside the visit's window, unless a reason is given."""
+    randomised_on = _randomised_on(subject)
+    if reason.strip() or is_in_window(place.today, randomised_on, visit):
+        return []
+    first, last = window(randomised_on, visit)
+    message = say(
+        "Today (%(today)s) is outside the window of %(visit)s, %(first)s to %(last)s. Give the reason to go on.",
+        today=place.today.isoformat(),
+        visit=visit.label,
+        first=first.isoformat(),
+        last=last.isoformat(),
+    )
+    return [FailedRule("visit.window", message, "window_reason")]
+
+
+def _randomised_on(subject: Subject) -> date:
+    if subject.randomised_on is None:
+        raise RuntimeError("a subject in treatment has a date of randomisation")
+    return subject.randomised_on
+
+
 def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: Opener) -> Done:
     """Set aside the kits of `visit`. Raises Refusal for a subject not in treatment, a visit out of order, or a date
     outside the window without a reason.
@@ -107,24 +130,7 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
         )
     if reached and visit.day <= max(v.day for v in reached):
         failed.append(FailedRule("visit.order", say("Visits go in order: a later one is done already."), "visit"))
-    if subject.randomised_on is None:
-        raise RuntimeError("a subject in treatment has a date of randomisation")
-    if not is_in_window(place.today, subject.randomised_on, visit) and not command.window_reason.strip():
-        first, last = window(subject.randomised_on, visit)
-        failed.append(
-            FailedRule(
-                "visit.window",
-                say(
-                    "Today (%(today)s) is outside the window of %(visit)s, %(first)s to %(last)s. Give the "
-                    "reason to go on.",
-                    today=place.today.isoformat(),
-                    visit=visit.label,
-                    first=first.isoformat(),
-                    last=last.isoformat(),
-                ),
-                "window_reason",
-            )
-        )
+    failed += _outside_window(place, subject, visit, command.window_reason)
     refuse_all("rule", failed)
     kits = set_aside(
         tx,
@@ -141,7 +147,11 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
         "visit.prepared",
         "subject",
         subject.code,
-        {"visit": visit.code, "due_on": due_date(subject.randomised_on, visit).isoformat(), "kits": list(kits.numbers)},
+        {
+            "visit": visit.code,
+            "due_on": due_date(_randomised_on(subject), visit).isoformat(),
+            "kits": list(kits.numbers),
+        },
         trial=trial,
         site=site,
         reason=command.window_reason.strip(),
@@ -169,12 +179,15 @@ def _note_pick(tx: Transaction, trial: Trial, site: Site, subject: Subject, visi
 
 @dataclass(frozen=True)
 class HandOver:
-    """Hand a kit over: `kit` is the number scanned or typed from the box."""
+    """Hand a kit over: `kit` is the number scanned or typed from the box. `window_reason` is needed when the visit's
+    window has ended since the kit was set aside.
+    """
 
     trial: str
     subject: str
     visit: str
     kit: str
+    window_reason: str = ""
 
 
 def normal_number(text: str) -> str:
@@ -184,7 +197,7 @@ def normal_number(text: str) -> str:
 
 def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
     """Record that the scanned kit was handed over. Raises Refusal `kit.mismatch` for any other number, `kit.expiry`
-    when it no longer lasts the interval.
+    when it no longer lasts the interval, `visit.window` outside the window without a reason.
     """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
     place = place_of(tx, site)
@@ -222,6 +235,11 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
             say("Kit %(kit)s no longer lasts until the end of the dosing interval. Ask for a replacement.", kit=number),
             "kit",
         )
+    # A replacement comes when it comes: the window was kept or explained for the kit it stands for.
+    if row.attempt == 1:
+        reason = row.window_reason or command.window_reason
+        refuse_all("rule", _outside_window(place, subject, place.definition.visit(command.visit), reason))
+        row.window_reason = reason.strip() or None
     apply(
         tx,
         [
@@ -245,6 +263,7 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
         {"subject": subject.code, "visit": command.visit, "on": place.today.isoformat()},
         trial=trial,
         site=site,
+        reason=command.window_reason.strip(),
         before={"state": "assigned"},
         after={"state": "dispensed"},
         definition=place.version.version,

@@ -288,10 +288,10 @@ def approve_list(
     """Check the list and approve it. Raises Refusal when a check fails, or for the person who generated it."""
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.LIST_APPROVE, trial)
+    locks.take(tx.session, locks.randomisation(trial.code))
     found = list_named(tx, trial, command.list_id)
     _state(found, "generated")
     _another_person(actor, found.generated_by)
-    locks.take(tx.session, locks.randomisation(trial.code))
     same_prefix = tx.session.scalar(
         select(ListFile.list_id).where(
             ListFile.trial_id == trial.id,
@@ -352,10 +352,10 @@ def activate_list(
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.LIST_ACTIVATE, trial)
+    locks.take(tx.session, locks.randomisation(trial.code))
     found = list_named(tx, trial, command.list_id)
     _state(found, "approved")
     _another_person(actor, found.generated_by, found.approved_by)
-    locks.take(tx.session, locks.randomisation(trial.code))
     sealed = read_file(tx, trial, found)
     if found.kind == "subjects":
         _refuse_second_subject_list(tx, trial, found)
@@ -458,6 +458,7 @@ def withdraw_list(tx: Transaction, actor: Actor, command: WithdrawList) -> Done:
     """Withdraw a generated or approved list; its file stays, and it counts for ever as a generation."""
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.LIST_GENERATE, trial)
+    locks.take(tx.session, locks.randomisation(trial.code))
     found = list_named(tx, trial, command.list_id)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")

@@ -5,9 +5,9 @@ those in need.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from sqlalchemy import func, select
@@ -15,10 +15,10 @@ from sqlalchemy.orm import joinedload
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
-from rts.conduct.consignments import delivery_for, has_ever_been_supplied, opened_depot, request_consignment, shippable
+from rts.conduct.consignments import delivery_for, opened_depot, request_consignment, shippable, sites_ever_supplied
 from rts.conduct.kits_at_site import type_for_arm
 from rts.conduct.perform import Done, perform
-from rts.conduct.places import Place, place_of
+from rts.conduct.places import Place, places_of
 from rts.refusal import Refusal
 from rts.store import definitions, locks
 from rts.store.sealed_rows import OpenedKit, key_from_text, open_entry, open_kits
@@ -57,15 +57,20 @@ class NightReport:
 class _Survey:
     place: Place
     restricted: RestrictedDefinition
-    depot_kits: list[OpenedKit]
     delivery: Delivery
     stocks: tuple[TypeStock, ...]
 
     def __repr__(self) -> str:
         return "<sealed>"
 
-    def decide(self) -> Decision:
-        return decide_resupply(self.stocks, policy_of(self.place.definition.supply), self.place.today)
+    def decide(self, depot_kits: list[OpenedKit] | None) -> Decision:
+        """The decision, limited by what the depot may ship; without `depot_kits` as if the depot had enough."""
+        stocks = self.stocks
+        if depot_kits is not None:
+            kits = shippable(depot_kits, self.delivery.ship, self.place.definition.expiry.dns)
+            in_depot = Counter(opened.kit_type for opened in kits)
+            stocks = tuple(replace(stock, depot_stock=in_depot[stock.kit_type]) for stock in stocks)
+        return decide_resupply(stocks, policy_of(self.place.definition.supply), self.place.today)
 
 
 def supplied_sites(tx: Transaction, trial: Trial) -> list[Site]:
@@ -126,29 +131,26 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
         )
     ):
         closed[subject_id].add(visit)
-    randomised = {
-        site_id: count
-        for site_id, count in tx.session.execute(
-            select(Subject.site_id, func.count())
-            .where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
-            .group_by(Subject.site_id)
-        )
-    }
-    depots: dict[int, list[OpenedKit]] = {}
+    counted = (
+        select(Subject.site_id, func.count())
+        .where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
+        .group_by(Subject.site_id)
+    )
+    randomised = dict(tx.session.execute(counted).tuples().all())
+    supplied = sites_ever_supplied(tx, trial)
+    restricted_of: dict[int, RestrictedDefinition] = {}
     surveys = []
-    for site in sites:
-        place = place_of(tx, site)
-        if site.depot_id not in depots:
-            depots[site.depot_id] = opened_depot(tx, site.depot, opener)
-        delivery = delivery_for(tx, place)
-        restricted = definitions.open_restricted(tx, trial, place.version, opener)
+    for place in places_of(tx, trial, sites):
+        site = place.site
+        if place.version.id not in restricted_of:
+            restricted_of[place.version.id] = definitions.open_restricted(tx, trial, place.version, opener)
+        restricted = restricted_of[place.version.id]
         is_recruiting = site.state == "open" and sum(randomised.values()) < place.definition.caps.trial
         surveys.append(
             _Survey(
                 place,
                 restricted,
-                depots[site.depot_id],
-                delivery,
+                delivery_for(tx, place),
                 tuple(
                     _stock_of(
                         tx,
@@ -159,8 +161,8 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
                         requested[site.id],
                         subjects[site.id],
                         closed,
-                        shippable(depots[site.depot_id], delivery.ship, place.definition.expiry.dns),
                         is_recruiting=is_recruiting,
+                        was_supplied=site.id in supplied,
                         randomised=randomised.get(site.id, 0),
                     )
                     for kit_type in restricted.kit_types
@@ -179,16 +181,16 @@ def _stock_of(
     requested: list[OpenedKit],
     subjects: list[tuple[Subject, str]],
     closed: dict[int, set[str]],
-    depot: list[OpenedKit],
     *,
     is_recruiting: bool,
+    was_supplied: bool,
     randomised: int,
 ) -> TypeStock:
     definition = place.definition
     kind = next(found for found in restricted.kit_types if found.code == kit_type)
     rules = definition.supply
     supply_class = rules.class_of(place.facts.supply_class)
-    if has_ever_been_supplied(tx, place.site):
+    if was_supplied:
         buffers = buffers_of(rules, supply_class, is_recruiting=is_recruiting)
     else:
         buffers = Buffers(supply_class.initial, supply_class.initial)
@@ -228,7 +230,6 @@ def _stock_of(
         new_long=new_long,
         pack=rules.pack,
         ratio=next(t.ratio for t in definition.treatments if t.name == restricted.treatment_of(kind.arm)),
-        depot_stock=sum(1 for opened in depot if opened.kit_type == kit_type),
     )
 
 
@@ -273,11 +274,12 @@ def resupply_site(tx: Transaction, actor: Actor, command: ResupplySite, opener: 
     if tx.session.scalar(done_before):
         return Done("resupply_site", ids, again=True)
     survey = _survey(tx, trial, [site], opener)[0]
-    decision = survey.decide()
+    depot_kits = opened_depot(tx, site.depot, opener)
+    decision = survey.decide(depot_kits)
     split = False
     if any(decision.order.values()):
         requested = request_consignment(
-            tx, survey.place, survey.restricted, survey.depot_kits, decision.order, survey.delivery, actor.name
+            tx, survey.place, survey.restricted, depot_kits, decision.order, survey.delivery, actor.name
         )
         split = requested.is_split
         ids["shipment"] = requested.shipment.number
@@ -316,8 +318,15 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
         if site.id not in done_before and command.depot in {"", site.depot.code}
     ]
     in_need = []
+    depots: dict[int, list[OpenedKit]] = {}
     for survey in _survey(tx, trial, sites, opener):
-        decision = survey.decide()
+        decision = survey.decide(None)
+        if any(decision.order.values()):
+            # Most nights nobody needs anything: the depot's kits are read once somebody does.
+            depot = survey.place.site.depot
+            if depot.id not in depots:
+                depots[depot.id] = opened_depot(tx, depot, opener)
+            decision = survey.decide(depots[depot.id])
         if any(decision.order.values()):
             in_need.append(survey.place.site.code)
         else:

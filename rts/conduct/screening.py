@@ -41,6 +41,8 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
     trial = tx.trial(command.trial)
     site = tx.site(trial, command.site)
     require(tx, actor, Permission.SCREEN, trial, site)
+    locks.take(tx.session, locks.randomisation(trial.code))
+    tx.session.refresh(site)
     place = open_site(tx, site)
     today = place.today
     failed = []
@@ -60,29 +62,32 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
         )
     if command.sex not in SEXES:
         failed.append(FailedRule("sex.unknown", say("Choose female or male."), "sex"))
-    if command.previous:
-        earlier = tx.session.scalar(
-            select(Subject).where(Subject.trial_id == trial.id, Subject.code == command.previous)
-        )
-        if earlier is None or earlier.state != "screen_failed":
+    previous = command.previous.strip().upper()
+    if previous:
+        earlier = tx.session.scalar(select(Subject).where(Subject.trial_id == trial.id, Subject.code == previous))
+        followed = select(Subject.id).where(Subject.trial_id == trial.id, Subject.previous_code == previous)
+        if earlier is None or earlier.state != "screen_failed" or tx.session.scalar(followed.limit(1)) is not None:
             failed.append(
                 FailedRule(
                     "previous.unknown",
-                    say("A person is screened again under the code of a failed screening."),
+                    say("A person is screened again under the code of their last failed screening."),
                     "previous",
                 )
             )
     refuse_all("invalid", failed)
-    locks.take(tx.session, locks.randomisation(trial.code))
     twin = tx.session.scalar(
-        select(Subject.code).where(
+        select(Subject.code)
+        .where(
             Subject.site_id == site.id,
             Subject.consent_on == command.consent_on,
             Subject.year_of_birth == command.year_of_birth,
             Subject.sex == command.sex,
+            Subject.code != previous,
         )
+        .order_by(Subject.sequence)
+        .limit(1)
     )
-    if twin is not None and not command.is_new_person and command.previous != twin:
+    if twin is not None and not command.is_new_person:
         raise refuse(
             "rule",
             "subject.possible_duplicate",
@@ -107,7 +112,7 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
         version_id=place.version.id,
         screened_at=tx.now,
         screened_by=actor.name,
-        previous_code=command.previous or None,
+        previous_code=previous or None,
     )
     tx.session.add(subject)
     tx.audit(
@@ -118,7 +123,7 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
             "consent_on": command.consent_on.isoformat(),
             "year_of_birth": command.year_of_birth,
             "sex": command.sex,
-            "previous": command.previous,
+            "previous": previous,
         },
         trial=trial,
         site=site,
@@ -143,6 +148,8 @@ def fail_screening(tx: Transaction, actor: Actor, command: FailScreening) -> Don
     trial, site, subject = subject_at(tx, actor, Permission.SCREEN, command.trial, command.subject)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    locks.take(tx.session, locks.randomisation(trial.code))
+    tx.session.refresh(subject)
     if subject.state != "screened":
         raise refuse(
             "conflict",

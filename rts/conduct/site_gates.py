@@ -12,6 +12,7 @@ from rts.access.permissions import Permission
 from rts.conduct.perform import Done
 from rts.conduct.places import place_of
 from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.store import locks
 from rts.store.tables import SiteGate
 from rts.store.transaction import Transaction
 
@@ -94,6 +95,8 @@ def open_site_for_subjects(tx: Transaction, actor: Actor, command: OpenSite) -> 
     trial = tx.trial(command.trial)
     site = tx.site(trial, command.site)
     require(tx, actor, Permission.SITE_MANAGE, trial, site)
+    locks.take(tx.session, locks.randomisation(trial.code))
+    tx.session.refresh(site)
     place = place_of(tx, site)
     if site.state == "open":
         raise refuse("conflict", "site.open", say("Site %(site)s is open already.", site=site.code), "site")
@@ -139,6 +142,8 @@ def close_site(tx: Transaction, actor: Actor, command: CloseSite) -> Done:
     require(tx, actor, Permission.SITE_MANAGE, trial, site)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    locks.take(tx.session, locks.randomisation(trial.code))
+    tx.session.refresh(site)
     if site.state != "open":
         raise refuse("conflict", "site.not_open", say("Site %(site)s is not open.", site=site.code), "site")
     site.state, site.closed_at = "closed", tx.now

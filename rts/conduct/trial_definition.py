@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
+from rts.clock import local_date
 from rts.conduct.perform import Done
 from rts.refusal import refuse, say
 from rts.store import audit, definitions
@@ -33,7 +34,8 @@ class LoadDefinition:
 def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition) -> Done:
     """Check and store a definition; the first one of a trial makes the trial, its depots and its sites.
 
-    Raises Refusal naming every mistake, or `conflict` when the same text is loaded already.
+    Raises Refusal naming every mistake, `rule` when it leaves out a site or depot or would be in force from a past
+    date, and `conflict` when a version is in force from that date or later already.
     """
     definition = read_definition(command.public_text)
     restricted_text = command.restricted_text
@@ -79,6 +81,14 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition) -> D
             depots[facts.code] = Depot(trial_id=trial.id, code=facts.code)
             tx.session.add(depots[facts.code])
     tx.session.flush()
+    gone_depots = sorted(set(depots) - {facts.code for facts in definition.depots})
+    if gone_depots:
+        raise refuse(
+            "rule",
+            "definition.depot_gone",
+            say("A depot that was in use is never left out: %(depots)s.", depots=", ".join(gone_depots)),
+            "depots",
+        )
     for facts in definition.depots:
         depots[facts.code].parent_id = depots[facts.parent].id if facts.parent else None
     sites = {site.code: site for site in tx.session.scalars(select(Site).where(Site.trial_id == trial.id))}
@@ -97,6 +107,13 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition) -> D
             tx.session.add(site)
             tx.session.flush()
         site.depot_id = depots[place.depot].id
+        if latest is not None and command.in_force_from < local_date(tx.now, place.time_zone):
+            raise refuse(
+                "rule",
+                "definition.past",
+                say("A new version is in force from today or later: what was done stays under the old one."),
+                "in_force_from",
+            )
         if tx.session.scalar(
             select(func.count()).where(
                 DefinitionInForce.site_id == site.id, DefinitionInForce.from_date >= command.in_force_from

@@ -20,7 +20,7 @@ from rts.conduct.perform import Done
 from rts.conduct.places import subject_at
 from rts.conduct.recipients import people_in
 from rts.refusal import FailedRule, refuse, refuse_all, say
-from rts.store import definitions, outbox
+from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import open_entry
 from rts.store.tables import CodeBreak, DefinitionVersion, ListEntry
 from rts.store.transaction import Transaction
@@ -78,6 +78,7 @@ def unblind_subject(
         )
     version = tx.session.get_one(DefinitionVersion, subject.version_id)
     zone = definitions.parsed(version.public_text).site(site.code).time_zone
+    locks.take(tx.session, locks.code_break(trial.code, subject.code))
     earlier = tx.session.scalar(select(CodeBreak.id).where(CodeBreak.subject_id == subject.id).limit(1))
     kind = "break" if earlier is None else "look"
     reason = command.reason.strip()

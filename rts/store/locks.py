@@ -22,6 +22,11 @@ def person(username: str) -> str:
     return f"person:{username}"
 
 
+def code_break(trial: str, subject: str) -> str:
+    """The lock of one subject's code breaks. Nothing else waits for it or holds it: an emergency does not queue."""
+    return f"code_break:{trial}:{subject}"
+
+
 def randomisation(trial: str) -> str:
     """The lock of a trial's lists, caps and subject codes, and of whether its sites are open."""
     return f"randomisation:{trial}"

@@ -609,7 +609,7 @@ class ResupplyRecord(Base):
 
 
 class JobRun(Base):
-    """One run of a scheduled job, of a trial or depot where it is theirs, for the moment it was due (`scheduled_for`)."""
+    """One run of a scheduled job, of a trial or depot where it is theirs, for the moment it was due."""
 
     __tablename__ = "job_run"
     __table_args__ = (Index(None, "job", "scheduled_for"), one_of("outcome", "running", "done", "failed"))

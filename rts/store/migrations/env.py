@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 
 from rts.store.tables import Base, UtcDateTime
 
 
-def _render(kind: str, item: Any, _autogenerate: Any) -> str | bool:
+def _render(kind: str, item: Any, _autogenerate: Any) -> str | Literal[False]:
     """Migrations stand on their own: they name SQLAlchemy's types, never those of a room that may change."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
