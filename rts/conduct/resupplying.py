@@ -136,7 +136,7 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
         .where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
         .group_by(Subject.site_id)
     )
-    randomised = dict(tx.session.execute(counted).tuples().all())
+    randomised = dict(tx.session.execute(counted).all())
     supplied = sites_ever_supplied(tx, trial)
     restricted_of: dict[int, RestrictedDefinition] = {}
     surveys = []
