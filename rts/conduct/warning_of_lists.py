@@ -7,6 +7,7 @@ detail sealed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from rts.conduct.perform import Done
 from rts.conduct.recipients import people_in
 from rts.refusal import say
 from rts.store import definitions, outbox
-from rts.store.tables import ListEntry, ListFile, Trial
+from rts.store.tables import ListEntry, ListFile
 from rts.store.transaction import Transaction
 
 
@@ -37,12 +38,17 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.JOBS_RUN, trial)
     definition = definitions.latest(tx, trial)
-    now = _unused(tx, trial, None)
-    before = _unused(tx, trial, command.since) if command.since else {}
+    active = tx.session.scalars(
+        select(ListFile.id).where(
+            ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active"
+        )
+    ).all()
+    now = _unused(tx, active, None)
+    before = _unused(tx, active, command.since)
     limit = definition.low_entries_warning
-    low = [stratum for stratum in definition.strata if now.get(stratum, 0) < limit]
-    # A stratum that was low at the last look has been told of; one unknown then (another list since) has not.
-    newly = [stratum for stratum in low if command.since is None or before.get(stratum, limit) >= limit]
+    low = [stratum for stratum in definition.strata if active and now.get(stratum, 0) < limit]
+    # A stratum that was low already at the last look has been told of.
+    newly = [stratum for stratum in low if command.since is None or before.get(stratum, 0) >= limit]
     tx.audit(
         "lists.checked",
         "trial",
@@ -63,14 +69,12 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
     return Done("warn_of_low_lists", {"trial": trial.code})
 
 
-def _unused(tx: Transaction, trial: Trial, at: datetime | None) -> dict[str, int]:
-    """Unused entries of the active subject list by stratum: now, or as they were at a moment."""
+def _unused(tx: Transaction, lists: Sequence[int], at: datetime | None) -> dict[str, int]:
+    """Unused entries of `lists` by stratum: now, or as they were at a moment."""
     unused = ListEntry.subject_id.is_(None)
-    free = unused if at is None else or_(unused, ListEntry.used_at > at)
     rows = tx.session.execute(
         select(ListEntry.stratum, func.count())
-        .join(ListFile)
-        .where(ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active", free)
+        .where(ListEntry.list_id.in_(lists), unused if at is None else or_(unused, ListEntry.used_at > at))
         .group_by(ListEntry.stratum)
     )
     return dict(rows.tuples().all())
