@@ -9,14 +9,14 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import selectinload
 
 from rts.conduct.kits_at_site import types_of_group
 from rts.conduct.places import Place
 from rts.refusal import refuse, say
 from rts.store.ledger import Change, apply
 from rts.store.sealed_rows import OpenedKit, open_kits
-from rts.store.tables import BlindedLot, Depot, Kit, Shipment, ShipmentKit, Site
+from rts.store.tables import BlindedLot, Depot, Kit, Shipment, ShipmentKit, Trial
 from rts.store.transaction import Transaction
 from rts.supply.calendars import Delivery, plan_delivery
 from rts.supply.expiry import may_be_shipped
@@ -31,7 +31,7 @@ def opened_depot(tx: Transaction, depot: Depot, opener: Opener) -> list[OpenedKi
     statement = (
         select(Kit)
         .join(BlindedLot)
-        .options(joinedload(Kit.lot), joinedload(Kit.list))
+        .options(selectinload(Kit.lot), selectinload(Kit.list))
         .where(Kit.depot_id == depot.id, Kit.state == KitState.IN_DEPOT, BlindedLot.released_at.is_not(None))
         .order_by(Kit.number)
     )
@@ -136,11 +136,7 @@ def request_consignment(
     return Requested(shipment, is_split)
 
 
-def has_ever_been_supplied(tx: Transaction, site: Site) -> bool:
-    """Whether a shipment was ever requested for `site` and not cancelled."""
-    return (
-        tx.session.scalar(
-            select(Shipment.id).where(Shipment.site_id == site.id, Shipment.state != "cancelled").limit(1)
-        )
-        is not None
-    )
+def sites_ever_supplied(tx: Transaction, trial: Trial) -> set[int]:
+    """The ids of the sites for which a shipment was ever requested and not cancelled."""
+    statement = select(Shipment.site_id).where(Shipment.trial_id == trial.id, Shipment.state != "cancelled").distinct()
+    return set(tx.session.scalars(statement))

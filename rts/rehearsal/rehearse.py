@@ -55,7 +55,7 @@ from rts.conduct.shipping import (
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.installation import open_store
 from rts.refusal import Refusal, refuse, say
-from rts.rehearsal.staging import Stage, stage_trial
+from rts.rehearsal.staging import Stage, planned_lists, stage_trial
 from rts.rehearsal.story import Person, Story
 from rts.store.database import upgrade
 from rts.store.tables import AuditEvent, Dispensing, Installation, Kit, Shipment, Subject
@@ -176,7 +176,7 @@ class Rehearsal:
         return sum(course.randomised_on is not None for course in self.courses)
 
     def run_day(self, today: date) -> None:
-        """One day in the order of the plan: expiry at midnight, receipts, visits, randomisations, the night's orders."""
+        """One day in the plan's order: expiry at midnight, receipts, visits, randomisations, the night's orders."""
         self.begin_day(today)
         self._open_sites(today)
         self._receive(today)
@@ -286,9 +286,7 @@ class Rehearsal:
             outcomes = {}
             for place, kit in enumerate(kits, 1):
                 box = self.story.box(site, nth, place)
-                outcomes[kit] = (
-                    "damaged" if box.arrives_damaged else "excursion" if fate.has_excursion else "good"
-                )
+                outcomes[kit] = "damaged" if box.arrives_damaged else "excursion" if fate.has_excursion else "good"
                 if box.shelf_days is not None:
                     self._shelf_damage[today + timedelta(days=box.shelf_days)].append((site, kit))
                 if outcomes[kit] == "excursion":
@@ -300,7 +298,7 @@ class Rehearsal:
     def _states_of(self, kits: list[str]) -> dict[str, str]:
         with self.stage.store.transaction() as tx:
             rows = tx.session.execute(select(Kit.number, Kit.state).where(Kit.number.in_(kits)))
-            return {number: state for number, state in rows}
+            return dict(rows.tuples().all())
 
     def _judge_quarantine(self, today: date) -> None:
         decisions = self._decisions.pop(today, [])
@@ -378,7 +376,9 @@ class Rehearsal:
         if self.target_reached_on is not None and self.target < self.definition.caps.trial:
             self._fail(course, "recruitment is complete")
             return
-        answers = {found.code: found.kind == "inclusion" for found in self.definition.criteria if found.rule == "confirm"}
+        answers = {
+            found.code: found.kind == "inclusion" for found in self.definition.criteria if found.rule == "confirm"
+        }
         command = RandomiseSubject(self.stage.trial, course.code, answers, course.person.values)
         actor = self._investigator(course)
         if course.person.forgets_an_answer and not course.tries:
@@ -581,7 +581,6 @@ def rehearse(
     """
     public, restricted = shipped_definition(trial)
     definition = read_definition(public)
-    plans = read_restricted(restricted, definition)
     target = definition.caps.trial if subjects is None else subjects
     chosen = sites or tuple(site.code for site in definition.sites)
     if not 1 <= target <= definition.caps.trial:
@@ -622,9 +621,7 @@ def rehearse(
                 in_force_from=first_day,
                 password=PASSWORD,
                 site_people=chosen,
-                seeds={
-                    plan.list_id: list_seed(seed, plan.list_id) for plan in [*plans.subject_lists, *plans.kit_lists]
-                },
+                seeds={plan: list_seed(seed, plan) for plan in planned_lists(read_restricted(restricted, definition))},
             )
             rehearsal = Rehearsal(stage, clock, story, target=target, sites=chosen, progress=progress)
             last_day = rehearsal.run()

@@ -24,7 +24,7 @@ from rts.conduct.preparing_lists import (
 from rts.conduct.site_gates import OpenSite, PassGate, open_site_for_subjects, pass_gate
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.store.transaction import Store
-from rts.trial.definition import TrialDefinition
+from rts.trial.definition import RestrictedDefinition, TrialDefinition
 from rts.trial.reading import read_definition, read_restricted
 
 OPERATOR = service("operator")
@@ -120,6 +120,14 @@ class Stage:
         return list_id
 
 
+def planned_lists(restricted: RestrictedDefinition) -> tuple[str, ...]:
+    """The ids of the lists that a trial needs: subjects first, then kits."""
+    return (
+        *(plan.list_id for plan in restricted.subject_lists),
+        *(plan.list_id for plan in restricted.kit_lists),
+    )
+
+
 def stage_trial(
     store: Store,
     public_text: str,
@@ -150,8 +158,6 @@ def stage_trial(
         stage.add(f"depot.{depot.code.lower()}", "Qian Hong", Role.DEPOT_OPERATOR, depot=depot.code)
     for site in site_people if site_people is not None else tuple(site.code for site in definition.sites):
         stage.add_site_people(site)
-    for plan in [*restricted.subject_lists, *restricted.kit_lists]:
-        if plans is not None and plan.list_id not in plans:
-            continue
-        stage.make_list(plan.list_id, (seeds or {}).get(plan.list_id, ""))
+    for plan in planned_lists(restricted) if plans is None else plans:
+        stage.make_list(plan, (seeds or {}).get(plan, ""))
     return stage

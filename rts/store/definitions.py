@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from rts.refusal import refuse, say
 from rts.store.sealed_rows import key_from_text
@@ -45,24 +47,34 @@ def latest(tx: Transaction, trial: Trial) -> TrialDefinition:
 
 def version_in_force(tx: Transaction, site: Site, on: date) -> DefinitionVersion:
     """The version in force at `site` on its local date `on`. Raises Refusal `rule` when none is yet."""
-    in_force = tx.session.scalar(
+    return versions_in_force(tx, {site: on})[site]
+
+
+def versions_in_force(tx: Transaction, on: Mapping[Site, date]) -> dict[Site, DefinitionVersion]:
+    """The version in force at each site on its local date. Raises Refusal `rule` when a site has none yet."""
+    statement = (
         select(DefinitionInForce)
-        .where(DefinitionInForce.site_id == site.id, DefinitionInForce.from_date <= on)
-        .order_by(DefinitionInForce.from_date.desc())
-        .limit(1)
+        .options(joinedload(DefinitionInForce.version))
+        .where(DefinitionInForce.site_id.in_([site.id for site in on]), DefinitionInForce.from_date <= max(on.values()))
+        .order_by(DefinitionInForce.from_date)
     )
-    if in_force is None:
-        raise refuse(
-            "rule",
-            "definition.not_in_force",
-            say(
-                "No version of the protocol definition is in force at site %(site)s on %(on)s.",
-                site=site.code,
-                on=on.isoformat(),
-            ),
-            "site",
-        )
-    return in_force.version
+    begun = tx.session.scalars(statement).all()
+    found = {}
+    for site, day in on.items():
+        versions = [row.version for row in begun if row.site_id == site.id and row.from_date <= day]
+        if not versions:
+            raise refuse(
+                "rule",
+                "definition.not_in_force",
+                say(
+                    "No version of the protocol definition is in force at site %(site)s on %(on)s.",
+                    site=site.code,
+                    on=day.isoformat(),
+                ),
+                "site",
+            )
+        found[site] = versions[-1]
+    return found
 
 
 def restricted_context(trial: str, version: int) -> str:
