@@ -83,20 +83,23 @@ def failed_rules(
 
 
 def _next_entry(tx: Transaction, trial: Trial, stratum: str) -> ListEntry:
-    entry = tx.session.scalar(
-        select(ListEntry)
-        .join(ListFile)
-        .where(
-            ListFile.trial_id == trial.id,
-            ListFile.kind == "subjects",
-            ListFile.state == "active",
-            ListFile.purpose == tx.installation.environment,
-            ListEntry.stratum == stratum,
-            ListEntry.subject_id.is_(None),
-        )
-        .order_by(ListFile.activated_at, ListFile.id, ListEntry.position)
-        .limit(1)
+    active = select(ListFile.id).where(
+        ListFile.trial_id == trial.id,
+        ListFile.kind == "subjects",
+        ListFile.state == "active",
+        ListFile.purpose == tx.installation.environment,
     )
+    # The list first, then its entry: ordered over a join, the entries would all be sorted to find one.
+    entry = None
+    for list_id in tx.session.scalars(active.order_by(ListFile.activated_at, ListFile.id)).all():
+        entry = tx.session.scalar(
+            select(ListEntry)
+            .where(ListEntry.list_id == list_id, ListEntry.stratum == stratum, ListEntry.subject_id.is_(None))
+            .order_by(ListEntry.position)
+            .limit(1)
+        )
+        if entry is not None:
+            break
     if entry is None:
         raise refuse(
             "rule",

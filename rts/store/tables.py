@@ -9,7 +9,7 @@ arm.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import (
     Boolean,
@@ -84,6 +84,15 @@ def to(table: str, **options: Any) -> Any:
     return mapped_column(ForeignKey(f"{table}.id"), **options)
 
 
+# Values that hide what they are made from: ciphertext, commitments, digests, hashes, signatures. People who must not learn
+# an arm may see them. Nothing else may be given one of these types: the blinding tests compare every other column between
+# worlds that differ in the arms alone.
+HIDES = {"hides": True}
+Ciphertext = Annotated[bytes, mapped_column(LargeBinary, info=HIDES)]
+Digest = Annotated[str, mapped_column(String(64), info=HIDES)]
+HidingText = Annotated[str, mapped_column(Text, info=HIDES)]
+
+
 # --- the installation ----------------------------------------------------------------------------------------------
 
 
@@ -111,7 +120,7 @@ class Person(Base):
     organisation: Mapped[str]
     email: Mapped[str]
     language: Mapped[str] = mapped_column(String(16), default="en")
-    password_hash: Mapped[str]
+    password_hash: Mapped[HidingText]
     password_changed_at: Mapped[datetime]
     password_must_change: Mapped[bool] = mapped_column(default=False)
     failed_sign_ins: Mapped[int] = mapped_column(default=0)
@@ -182,7 +191,7 @@ class Signature(Base):
     time_zone: Mapped[str]
     object_type: Mapped[str] = mapped_column(String(40))
     object_id: Mapped[str] = mapped_column(String(80))
-    record_digest: Mapped[str] = mapped_column(String(64))
+    record_digest: Mapped[Digest]
 
 
 class IdempotencyKey(Base):
@@ -222,8 +231,8 @@ class DefinitionVersion(Base):
     version: Mapped[int]
     digest: Mapped[str] = mapped_column(String(64))
     public_text: Mapped[str]
-    restricted_box: Mapped[bytes]
-    restricted_digest: Mapped[str] = mapped_column(String(64))
+    restricted_box: Mapped[Ciphertext]
+    restricted_digest: Mapped[Digest]
     loaded_at: Mapped[datetime]
     loaded_by: Mapped[str]
 
@@ -306,11 +315,11 @@ class ListFile(Base):
     state: Mapped[str] = mapped_column(String(20))
     entries: Mapped[int]
     times_generated: Mapped[int]
-    commitment: Mapped[str] = mapped_column(String(64))
-    file_digest: Mapped[str] = mapped_column(String(64))
-    manifest_digest: Mapped[str] = mapped_column(String(64))
+    commitment: Mapped[Digest]
+    file_digest: Mapped[Digest]
+    manifest_digest: Mapped[Digest]
     data_key: Mapped[str]
-    seed_mark: Mapped[str] = mapped_column(String(64), unique=True)
+    seed_mark: Mapped[Digest] = mapped_column(unique=True)
     version_id: Mapped[int] = to("definition_version")
     generated_at: Mapped[datetime]
     generated_by: Mapped[str]
@@ -335,14 +344,22 @@ class ListEntry(Base):
             sqlite_where=text("subject_id IS NULL"),
             postgresql_where=text("subject_id IS NULL"),
         ),
+        # Partial, so that a planner never looks for unused entries through it: every one of them is NULL here.
+        Index(
+            "uq_list_entry_subject_id",
+            "subject_id",
+            unique=True,
+            sqlite_where=text("subject_id IS NOT NULL"),
+            postgresql_where=text("subject_id IS NOT NULL"),
+        ),
         CheckConstraint("(subject_id IS NULL) = (used_at IS NULL)", name="used_whole"),
     )
     id: Mapped[int] = key()
     list_id: Mapped[int] = to("list_file")
     stratum: Mapped[str] = mapped_column(String(200))
     position: Mapped[int]
-    record: Mapped[bytes]
-    subject_id: Mapped[int | None] = to("subject", unique=True)
+    record: Mapped[Ciphertext]
+    subject_id: Mapped[int | None] = to("subject")
     used_at: Mapped[datetime | None]
     list: Mapped[ListFile] = relationship()
 
@@ -371,7 +388,7 @@ class ManufacturingLot(Base):
     __tablename__ = "manufacturing_lot"
     id: Mapped[int] = key()
     blinded_lot_id: Mapped[int] = to("blinded_lot", unique=True)
-    lots_box: Mapped[bytes]
+    lots_box: Mapped[Ciphertext]
 
 
 # --- subjects ------------------------------------------------------------------------------------------------------
@@ -498,7 +515,7 @@ class Kit(Base):
     blinded_lot_id: Mapped[int] = to("blinded_lot")
     position: Mapped[int]
     number: Mapped[str] = mapped_column(String(20))
-    record: Mapped[bytes]
+    record: Mapped[Ciphertext]
     state: Mapped[str] = mapped_column(String(20))
     depot_id: Mapped[int | None] = to("depot")
     site_id: Mapped[int | None] = to("site")
@@ -601,7 +618,7 @@ class ResupplyRecord(Base):
     id: Mapped[int] = key()
     site_id: Mapped[int] = to("site")
     run_date: Mapped[date]
-    record_box: Mapped[bytes]
+    record_box: Mapped[Ciphertext]
     at: Mapped[datetime]
 
 
@@ -655,7 +672,7 @@ class AuditChain(Base):
     chain_id: Mapped[str] = mapped_column(String(32), unique=True)
     trial_id: Mapped[int | None] = to("trial", unique=True)
     count: Mapped[int] = mapped_column(default=0)
-    hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[Digest]
     last_at: Mapped[str] = mapped_column(String(27))
 
 
@@ -678,10 +695,10 @@ class AuditEvent(Base):
     action: Mapped[str] = mapped_column(String(60))
     object_type: Mapped[str] = mapped_column(String(40))
     object_id: Mapped[str] = mapped_column(String(120))
-    detail_digest: Mapped[str] = mapped_column(String(64))
+    detail_digest: Mapped[Digest]
     definition: Mapped[int | None]
     software: Mapped[str] = mapped_column(String(20))
-    hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[Digest]
     site_id: Mapped[int | None]
 
 
@@ -697,7 +714,7 @@ class AuditDetail(Base):
     event_id: Mapped[int] = mapped_column(ForeignKey("audit_event.id"), primary_key=True)
     salt: Mapped[str | None] = mapped_column(String(64))
     detail: Mapped[str | None]
-    detail_box: Mapped[bytes | None]
+    detail_box: Mapped[Ciphertext | None]
 
 
 class AuditMention(Base):
@@ -717,5 +734,5 @@ class AuditCheckpoint(Base):
     id: Mapped[int] = key()
     chain_id: Mapped[int] = to("audit_chain")
     count: Mapped[int]
-    text: Mapped[str]
+    text: Mapped[HidingText]
     made_at: Mapped[datetime]

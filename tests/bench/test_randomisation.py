@@ -19,6 +19,19 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 MILLION = 1_000_000
 BATCH = 20_000
 EACH = 5
+EVENT = {
+    "actor": "bench",
+    "role": "service",
+    "organisation": "RTS",
+    "action": "bench",
+    "object_type": "trial",
+    "object_id": "bench",
+    "detail_digest": "0" * 64,
+    "definition": 1,
+    "software": "0",
+    "hash": "0" * 64,
+    "site_id": None,
+}
 
 
 def _staged(address: str, folder: Path) -> tuple[World, list[str]]:
@@ -51,56 +64,33 @@ def _grow(world: World) -> None:
     """A million list entries more in the active list and a million audit events more in the trial's chain."""
     with world.store.engine.begin() as connection:
         chain = connection.execute(select(AuditChain).where(AuditChain.trial_id.is_not(None))).one()
-        list_id = connection.execute(
-            select(ListFile.id).where(ListFile.kind == "subjects", ListFile.state == "active")
-        ).scalar_one()
+        active = select(ListFile.id).where(ListFile.kind == "subjects", ListFile.state == "active")
+        list_id = connection.execute(active).scalar_one()
         first_event = connection.execute(text("SELECT max(id) FROM audit_event")).scalar_one() + 1
         strata = world.stage.definition.strata
         record = secrets.token_bytes(156)
         for start in range(0, MILLION, BATCH):
-            connection.execute(
-                insert(ListEntry),
-                [
-                    {"list_id": list_id, "stratum": strata[n % 4], "position": 1000 + n // 4, "record": record}
-                    for n in range(start, start + BATCH)
-                ],
-            )
-            connection.execute(
-                insert(AuditEvent),
-                [
-                    {
-                        "id": first_event + n, "chain_id": chain.id, "number": chain.count + 1 + n, "at": chain.last_at,
-                        "actor": "bench", "role": "service", "organisation": "RTS", "action": "bench", "
-                        ""
-                        ""
-                        ""
-                        ""object_type": "
-                        ""
-                        ""
-                        ""trial",
-                        "object_id": "bench", "detail_digest": "0" * 64, "definition": 1, "software": "0", "
-                        ""
-                        ""
-                        ""
-                        ""hash": "0" * "
-                        ""
-                        ""
-                        "64,
-                        "site_id": None,
-                    }
-                    for n in range(start, start + BATCH)
-                ],
-            )  # fmt: skip
-            connection.execute(
-                insert(AuditDetail),
-                [
-                    {"event_id": first_event + n, "salt": "0" * 64, "detail": "{}", "detail_box": None}
-                    for n in range(start, start + BATCH)
-                ],
-            )
-        connection.execute(
-            text("UPDATE audit_chain SET count = count + :n WHERE id = :id"), {"n": MILLION, "id": chain.id}
-        )
+            batch = range(start, start + BATCH)
+            entries = [
+                {"list_id": list_id, "stratum": strata[n % 4], "position": 1000 + n // 4, "record": record}
+                for n in batch
+            ]
+            connection.execute(insert(ListEntry), entries)
+            events = [
+                {
+                    **EVENT,
+                    "id": first_event + n,
+                    "chain_id": chain.id,
+                    "number": chain.count + 1 + n,
+                    "at": chain.last_at,
+                }
+                for n in batch
+            ]
+            connection.execute(insert(AuditEvent), events)
+            details = [{"event_id": first_event + n, "salt": "0" * 64, "detail": "{}"} for n in batch]
+            connection.execute(insert(AuditDetail), details)
+        grown = text("UPDATE audit_chain SET count = count + :n WHERE id = :id")
+        connection.execute(grown, {"n": MILLION, "id": chain.id})
         if world.store.engine.dialect.name == "postgresql":
             connection.execute(
                 text("SELECT setval(pg_get_serial_sequence('audit_event', 'id'), (SELECT max(id) FROM audit_event))")

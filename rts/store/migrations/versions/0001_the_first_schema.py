@@ -520,7 +520,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["subject_id"], ["subject.id"], name=op.f("fk_list_entry_subject_id_subject")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_list_entry")),
         sa.UniqueConstraint("list_id", "stratum", "position", name=op.f("uq_list_entry_list_id_stratum_position")),
-        sa.UniqueConstraint("subject_id", name=op.f("uq_list_entry_subject_id")),
+    )
+    op.create_index(
+        "uq_list_entry_subject_id",
+        "list_entry",
+        ["subject_id"],
+        unique=True,
+        sqlite_where=sa.text("subject_id IS NOT NULL"),
+        postgresql_where=sa.text("subject_id IS NOT NULL"),
     )
     op.create_index(
         "ix_list_entry_unused",
