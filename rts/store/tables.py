@@ -84,9 +84,9 @@ def to(table: str, **options: Any) -> Any:
     return mapped_column(ForeignKey(f"{table}.id"), **options)
 
 
-# Values that hide what they are made from: ciphertext, commitments, digests, hashes, signatures. People who must not learn
-# an arm may see them. Nothing else may be given one of these types: the blinding tests compare every other column between
-# worlds that differ in the arms alone.
+# Values that hide what they are made from: ciphertext, commitments, digests, hashes, signatures. People who must not
+# learn an arm may see them. Nothing else may be given one of these types: the blinding tests compare every other column
+# between worlds that differ in the arms alone.
 HIDES = {"hides": True}
 Ciphertext = Annotated[bytes, mapped_column(LargeBinary, info=HIDES)]
 Digest = Annotated[str, mapped_column(String(64), info=HIDES)]
