@@ -49,6 +49,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, mark in (("browser", "browser"), ("postgresql_server", "postgresql")):
             if fixture in fixtures:
                 item.add_marker(mark)
+        for mark in item.iter_markers("requirement"):
+            item.user_properties.append(("requirement", mark.args[0]))
+
+
+_TRACED: dict[str, dict[str, str]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep how each test that proves a requirement ended; a failed set-up or tear-down is a failed test."""
+    for name, value in report.user_properties:
+        if name == "requirement" and (report.when == "call" or report.outcome != "passed"):
+            tests = _TRACED.setdefault(str(value), {})
+            if tests.get(report.nodeid) != "failed":
+                tests[report.nodeid] = report.outcome
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what `rts trace` reads, once: in the process that saw all reports."""
+    if hasattr(session.config, "workerinput") or not _TRACED:
+        return
+    file = session.config.rootpath / "build" / "trace.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(_TRACED, indent=1, sort_keys=True))
 
 
 @pytest.fixture(autouse=True, scope="session")
