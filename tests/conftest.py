@@ -1,5 +1,6 @@
 """What every test may ask for: databases, a mail server, a browser. Each is the real thing; missing means failing."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,6 +1,7 @@
 """The trace matrix: each regulatory behaviour, the tests that prove it, and how they ended in the last run.
 
-The catalogue is `requirements.csv` beside this file. Tests name a behaviour with `@pytest.mark.requirement("RAND-03")`; a test run writes
+The catalogue is `requirements.csv` beside this file. Tests name a behaviour with
+`@pytest.mark.requirement("RAND-03")`; a test run writes
 what it saw to `build/trace.json`, and `rts trace` puts the two together.
 """
 
@@ -19,7 +20,9 @@ RESULTS = Path("build/trace.json")
 
 @dataclass(frozen=True)
 class Requirement:
-    """One behaviour of the catalogue: id, group, what the system does, the rule it comes from, how an inspector checks it."""
+    """One behaviour of the catalogue: id, group, what the system does, the rule it comes from, how an inspector
+    checks it.
+    """
 
     id: str
     group: str
@@ -50,7 +53,9 @@ def catalogue() -> tuple[Requirement, ...]:
 
 
 def trace(results: Path = RESULTS) -> tuple[Traced, ...]:
-    """The matrix of the test run recorded in `results`. Raises Refusal when there is none, or it names an unknown requirement."""
+    """The matrix of the test run recorded in `results`. Raises Refusal when there is none, or it names an unknown
+    requirement.
+    """
     if not results.exists():
         raise refuse(
             "not_found",
