@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -10,12 +11,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 class Settings(BaseSettings):
     """What an installation is told from outside. Every field is read from `RTS_` and its name in capitals; see
-    docs/configuration.md.
-
-    `secrets_dir` (RTS_SECRETS_DIR) may hold files named as the variables, for passwords.
+    docs/configuration.md. A file named as a variable in the folder RTS_SECRETS_DIR serves instead of the variable.
     """
 
-    model_config = SettingsConfigDict(env_prefix="RTS_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="RTS_", extra="ignore", secrets_dir=os.environ.get("RTS_SECRETS_DIR") or None
+    )
 
     home: Path = Field(default=Path("var"), description="Folder for what the other paths do not name.")
     database: str = Field(default="", description="sqlite:///FILE or postgresql://USER@HOST/NAME.")
