@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
+from rts.clock import SystemClock, utc_text
 from rts.conduct.perform import Done
 from rts.refusal import refuse, say
 from rts.store import audit
@@ -66,3 +68,34 @@ def move_clock(tx: Transaction, actor: Actor, command: MoveClock) -> Done:
     row.clock_offset += command.seconds
     tx.audit("clock.moved", "installation", "1", before={"offset": before}, after={"offset": row.clock_offset})
     return Done("move_clock", {"offset": str(row.clock_offset)})
+
+
+@dataclass(frozen=True)
+class SetClock:
+    """Let the clock of a training or test installation go on from the moment `at`, in step with the computer's."""
+
+    at: datetime
+
+
+def set_clock(tx: Transaction, actor: Actor, command: SetClock) -> Done:
+    """Set the clock. Raises Refusal in production, and for a moment before the installation's present one.
+
+    The offset is from the computer's clock and may be negative: an installation told in the past goes on from there.
+    """
+    require(tx, actor, Permission.CLOCK_MOVE)
+    row = tx.installation
+    if row.environment == "production":
+        raise refuse("rule", "clock.production", say("The clock of a production installation is never moved."))
+    if command.at < tx.now:
+        raise refuse("invalid", "clock.backwards", say("The clock moves forward only."), "at")
+    before = row.clock_offset
+    row.clock_offset = round((command.at - SystemClock().now()).total_seconds())
+    tx.audit(
+        "clock.set",
+        "installation",
+        "1",
+        {"at": utc_text(command.at)},
+        before={"offset": before},
+        after={"offset": row.clock_offset},
+    )
+    return Done("set_clock", {"offset": str(row.clock_offset)})

@@ -20,7 +20,7 @@ from sqlalchemy import event, func, make_url, select
 
 from rts.access.actor import Actor, service
 from rts.access.permissions import Role
-from rts.clock import HeldClock
+from rts.clock import HeldClock, local_date
 from rts.conduct.dispensing import (
     HandOver,
     PrepareVisit,
@@ -174,6 +174,17 @@ class Rehearsal:
     def randomised(self) -> int:
         """How many people have been randomised."""
         return sum(course.randomised_on is not None for course in self.courses)
+
+    @property
+    def today(self) -> date:
+        """The date in the first depot's zone."""
+        return local_date(self.clock.now(), self.zone.key)
+
+    def sites_awaiting_parcels(self) -> list[str]:
+        """The site of every shipment on its way."""
+        with self.stage.store.transaction() as tx:
+            parcels = tx.session.scalars(select(Shipment).where(Shipment.state == "in_transit"))
+            return [parcel.site.code for parcel in parcels]
 
     def run_day(self, today: date) -> None:
         """One day in the plan's order: expiry at midnight, receipts, visits, randomisations, the night's orders."""
@@ -601,8 +612,7 @@ def rehearse(
         zone = ZoneInfo(definition.depots[0].time_zone)
         clock = HeldClock(datetime.combine(first_day, time(0, 1), zone))
         store = open_store(address, keyring_path, lists, create_keyring=True, clock=clock)
-        if store.engine.dialect.name == "sqlite":
-            event.listen(store.engine, "connect", _without_waiting_for_the_disk)
+        do_not_wait_for_the_disk(store)
         try:
             with store.transaction() as tx:
                 if tx.session.get(Installation, 1) is not None:
@@ -631,9 +641,12 @@ def rehearse(
             store.engine.dispose()
 
 
-def _without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
-    """A scratch database may be lost in a power cut: its commits do not wait for the disk."""
-    connection.execute("PRAGMA synchronous=OFF")
+def do_not_wait_for_the_disk(store: Store) -> None:
+    """Let commits to a SQLite database that can be made anew return before they are on the disk. Before its first use
+    only.
+    """
+    if store.engine.dialect.name == "sqlite":
+        event.listen(store.engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
 
 
 def checked(store: Store) -> str:
