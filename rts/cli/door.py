@@ -1,0 +1,178 @@
+"""What every command shares: where the installation is, how a refusal becomes an exit code, and how it is shown."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from rts.entropy import SystemEntropy
+from rts.refusal import Message, Refusal, refuse, say
+from rts.settings import Settings
+
+__all__ = ["Command", "Door", "Group", "OfflineCommand", "click", "say_all", "settings", "show_json"]
+
+# Docs: docs/commands.md. A program that calls `rts` tells the kinds of failure apart by these; they never change.
+EXIT_CODES = {
+    "invalid": 3,
+    "rule": 4,
+    "conflict": 5,
+    "not_found": 6,
+    "forbidden": 7,
+    "wrong_password": 8,
+    "unavailable": 9,
+}
+FOUND_WRONG = 1
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+STOPPED = 130  # as a shell reports Ctrl-C
+
+_PLACES = ("database", "keyring", "lists")
+
+
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+    if value is not None:
+        context.meta[f"rts.{option.name}"] = value
+
+
+def _place_options(*, hidden: bool) -> list[click.Option]:
+    texts = {
+        "database": ("ADDRESS", "sqlite:///FILE or postgresql://USER@HOST/NAME. Default: RTS_DATABASE."),
+        "keyring": ("FILE", "The keyring of the installation. Default: RTS_KEYRING."),
+        "lists": ("FOLDER", "The folder of the sealed lists. Default: RTS_LISTS."),
+    }
+    return [
+        click.Option(
+            [f"--{name}"],
+            metavar=metavar,
+            help=text,
+            type=str if name == "database" else click.Path(path_type=Path),
+            callback=_keep,
+            expose_value=False,
+            hidden=hidden,
+        )
+        for name, (metavar, text) in texts.items()
+    ]
+
+
+class Command(click.Command):
+    """A command on an installation: takes --database, --keyring and --lists, which `settings` reads."""
+
+    needs_installation = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        own = {parameter.name for parameter in self.params}
+        places = _place_options(hidden=not self.needs_installation)
+        self.params += [place for place in places if place.name not in own]
+
+
+class OfflineCommand(Command):
+    """A command that needs no installation. It takes the same three options, so that a script may pass them to every
+    command.
+    """
+
+    needs_installation = False
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
+
+    command_class = Command
+    group_class = type
+
+
+class Door(Group):
+    """The outermost group: no refusal and no error passes it as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and turn what it raises into words and an exit code."""
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.JSONRenderer(),
+            ],
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
+        try:
+            return super().invoke(ctx)
+        except Refusal as refusal:
+            say_refusal(refusal)
+            raise click.exceptions.Exit(EXIT_CODES[refusal.code]) from None
+        except OperationalError:
+            # Only where a command reaches the database outside a transaction; inside, the store has its own words.
+            say_refusal(_no_answer())
+            raise click.exceptions.Exit(EXIT_CODES["unavailable"]) from None
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Stopped.", err=True)
+            raise click.exceptions.Exit(STOPPED) from None
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            _say_unexpected(error)
+            raise click.exceptions.Exit(UNEXPECTED) from None
+
+
+def _no_answer() -> Refusal:
+    return refuse(
+        "unavailable",
+        "database.unreachable",
+        say("The database does not answer. Check its address, and that it runs and lets this user in."),
+        "database",
+    )
+
+
+def say_refusal(refusal: Refusal) -> None:
+    """Print every failed rule on stderr: the sentence, and in brackets the rule and the field."""
+    for failed in refusal.failed:
+        about = f"{failed.rule}, {failed.field}" if failed.field else failed.rule
+        click.echo(f"{failed.message} [{about}]", err=True)
+
+
+def _say_unexpected(error: Exception) -> None:
+    """Show a reference number. The log has the places the error passed, never a value: one may be an arm or a key."""
+    reference = SystemEntropy().bytes(4).hex()
+    steps = []
+    step = error.__traceback__
+    while step is not None:
+        steps.append(f"{step.tb_frame.f_code.co_filename.rsplit('/rts/', 1)[-1]}:{step.tb_lineno}")
+        step = step.tb_next
+    structlog.get_logger("rts.cli").error("unexpected", reference=reference, kind=type(error).__name__, at=steps[-12:])
+    click.echo(
+        f"An unexpected error stopped this command; what it had begun was rolled back. Tell the operator the "
+        f"reference {reference}.",
+        err=True,
+    )
+
+
+def settings() -> Settings:
+    """The settings with what the command line says in place of the environment. Raises Refusal for a wrong variable."""
+    meta = click.get_current_context().meta
+    given = {name: meta[f"rts.{name}"] for name in _PLACES if f"rts.{name}" in meta}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = ", ".join(sorted(f"RTS_{problem['loc'][0]}".upper() for problem in error.errors()))
+        message = say("These settings cannot be used: %(names)s. See docs/configuration.md.", names=wrong)
+        raise refuse("invalid", "settings.value", message) from None
+
+
+def show_json(value: object) -> None:
+    """Print a JSON value on stdout, for programs."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def say_all(sentences: Iterable[Message | str]) -> None:
+    """Print sentences on stdout, one a line."""
+    for sentence in sentences:
+        click.echo(str(sentence))

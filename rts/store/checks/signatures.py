@@ -1,0 +1,96 @@
+"""Signatures: the digest of what was signed, computed anew from what is recorded now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import rfc8785
+from sqlalchemy import select
+
+from rts.refusal import say
+from rts.store.audit_verification import Finding
+from rts.store.checks.view import View
+from rts.store.tables import CodeBreak, Signature, Subject
+
+
+def digest_of(record: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the RFC 8785 canonical JSON of a signed record."""
+    return hashlib.sha256(rfc8785.dumps(record)).hexdigest()
+
+
+def randomisations_are_signed(view: View) -> Iterator[Finding]:
+    """Each randomisation has one signature, and what was signed is what is recorded."""
+    signed: dict[str, list[Signature]] = defaultdict(list)
+    statement = select(Signature).where(Signature.trial_id == view.trial.id, Signature.object_type == "randomisation")
+    for signature in view.tx.session.scalars(statement):
+        signed[signature.object_id].append(signature)
+    for subject in view.subjects.values():
+        expected = 0 if subject.randomised_at is None else 1
+        found = signed[subject.code]
+        if len(found) != expected:
+            text = say(
+                "Subject %(subject)s: %(count)d signatures of the randomisation instead of %(expected)d.",
+                subject=subject.code,
+                count=len(found),
+                expected=expected,
+            )
+            yield Finding("signature.count", text)
+        elif found and (found[0].record_digest, found[0].signed_at) != (
+            _randomised(view, subject),
+            subject.randomised_at,
+        ):
+            text = say("Subject %(subject)s: what is recorded is not what was signed.", subject=subject.code)
+            yield Finding("signature.randomisation", text)
+
+
+def _randomised(view: View, subject: Subject) -> str:
+    """The digest of the record that the investigator signs (rts.conduct.randomising)."""
+    version = view.versions.get(subject.version_id)
+    values = json.loads(subject.factor_values or "{}")
+    return digest_of(
+        {
+            "trial": view.trial.code,
+            "site": view.site_codes.get(subject.site_id, ""),
+            "subject": subject.code,
+            "randomisation_number": subject.randomisation_number,
+            "consent_on": subject.consent_on.isoformat(),
+            "year_of_birth": subject.year_of_birth,
+            "sex": subject.sex,
+            "answers": json.loads(subject.answers or "{}"),
+            "values": {code: float(value) for code, value in values.items()},
+            "stratum": subject.stratum,
+            "definition": version.digest if version else "",
+        }
+    )
+
+
+def code_breaks_are_signed(view: View) -> Iterator[Finding]:
+    """Each code break and each later look is signed as recorded, and a subject is flagged if and only if one exists."""
+    signed = {
+        signature.id: (signature.record_digest, signature.person_id)
+        for signature in view.tx.session.scalars(select(Signature).where(Signature.object_type == "code_break"))
+    }
+    statement = select(CodeBreak).join(Subject).where(Subject.trial_id == view.trial.id).order_by(CodeBreak.id)
+    kinds: dict[int, list[str]] = defaultdict(list)
+    for opened in view.tx.session.scalars(statement):
+        subject = view.subjects[opened.subject_id]
+        kinds[subject.id].append(opened.kind)
+        record = {
+            "trial": view.trial.code,
+            "subject": subject.code,
+            "reason": opened.reason,
+            "adverse_event": opened.adverse_event,
+            "kind": opened.kind,
+        }
+        if signed.get(opened.signature_id) != (digest_of(record), opened.person_id):
+            text = say("Subject %(subject)s: the record of a code break is not what was signed.", subject=subject.code)
+            yield Finding("signature.code_break", text)
+    for subject in view.subjects.values():
+        found = kinds[subject.id]
+        if (subject.unblinded_at is not None) != bool(found) or (found and found.count("break") != 1):
+            text = say("Subject %(subject)s: the flag and the records of code breaks disagree.", subject=subject.code)
+            yield Finding("code_break.flag", text)
