@@ -77,4 +77,4 @@ def _unused(tx: Transaction, lists: Sequence[int], at: datetime | None) -> dict[
         .where(ListEntry.list_id.in_(lists), unused if at is None else or_(unused, ListEntry.used_at > at))
         .group_by(ListEntry.stratum)
     )
-    return dict(rows.tuples().all())
+    return {stratum: int(count) for stratum, count in rows}
