@@ -4,18 +4,23 @@ in it.
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from rts.access.actor import Actor, service
 from rts.access.permissions import Role
-from rts.clock import HeldClock
-from rts.conduct.dispensing import HandOver, hand_over
+from rts.clock import HeldClock, local_date
+from rts.conduct.dispensing import HandOver, ReportKit, hand_over, report_kit
+from rts.conduct.kits_at_site import opened_shelf
 from rts.conduct.perform import perform
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.resupplying import NightReport, run_night
@@ -32,12 +37,15 @@ from rts.conduct.shipping import (
     ship_shipment,
     shipment_named,
 )
+from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.entropy import ReplayedEntropy
 from rts.installation import open_store
+from rts.refusal import Refusal
 from rts.rehearsal.staging import Stage, stage_trial
-from rts.store.tables import AuditEvent, Dispensing, Shipment, Subject
-from rts.store.transaction import Store
+from rts.store.tables import AuditDetail, AuditEvent, Base, Dispensing, Shipment, Subject
+from rts.store.transaction import Store, Transaction
 from rts.trial.shipped import shipped_definition
+from rts.vault.vault import Opener
 
 PASSWORD = "correct horse battery staple"
 START = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)  # 9:00 in Shanghai
@@ -206,6 +214,70 @@ class World:
         kit = self.kit_for(subject, visit)
         self.do(hand_over, self.stage.at_site(Role.PHARMACIST, site), HandOver(self.stage.trial, subject, visit, kit))
         return kit
+
+    @property
+    def today(self) -> date:
+        """The present date in Shanghai."""
+        return local_date(self.clock.now(), "Asia/Shanghai")
+
+    def amend(self, *changes: tuple[str, str]) -> None:
+        """Load another version of the shipped definition with texts exchanged, in force from today."""
+        public, restricted = shipped_definition("sirius")
+        for old, new in changes:
+            assert public.count(old) == 1, old
+            public = public.replace(old, new)
+        perform(self.store, load_definition, service("amendment"), LoadDefinition(public, restricted, self.today))
+
+    def rows(self) -> dict[str, list[Any]]:
+        """Every row of every table but those of the audit trail: what a refusal must leave as it was."""
+        with self.store.transaction() as tx:
+            return {
+                table.name: [tuple(row) for row in tx.session.execute(select(table).order_by(*table.primary_key))]
+                for table in Base.metadata.sorted_tables
+                if not table.name.startswith("audit_")
+            }
+
+    @contextmanager
+    def refuses(self, code: str, *rules: str) -> Iterator[pytest.ExceptionInfo[Refusal]]:
+        """What happens within is refused for exactly these rules, and changes nothing but one `refused` event."""
+        before, events, refused = self.rows(), self.events(), self.events("refused")
+        with pytest.raises(Refusal) as caught:
+            yield caught
+        assert (caught.value.code, caught.value.rules) == (code, rules)
+        assert self.rows() == before
+        assert (self.events(), self.events("refused")) == (events + 1, refused + 1)
+
+    def last_event(self, action: str) -> tuple[AuditEvent, dict[str, Any] | None]:
+        """The newest event of `action` with its plain detail (None when it is sealed)."""
+        with self.store.transaction() as tx:
+            event, detail = tx.session.execute(
+                select(AuditEvent, AuditDetail.detail)
+                .join(AuditDetail)
+                .where(AuditEvent.action == action)
+                .order_by(AuditEvent.id.desc())
+                .limit(1)
+            ).one()
+            return event, json.loads(detail) if detail else None
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Transaction, Opener]]:
+        """A transaction with an opener, for tests that must look behind the blind."""
+        with self.store.transaction(write=True) as tx:
+            tx.act_as(service("test"), "service")
+            yield tx, tx.opener()
+            tx.audit("test.looked", "installation", "1")
+
+    def kit_types_on_the_shelf(self, site: str) -> dict[str, str]:
+        """Kit number to kit type, of the available kits of `site`."""
+        with self.opened() as (tx, opener):
+            shelf = opened_shelf(tx, tx.site(tx.trial(self.stage.trial), site), opener)
+            return {opened.kit.number: opened.kit_type for opened in shelf}
+
+    def lose(self, site: str, *kits: str) -> None:
+        """Report kits on the shelf as lost."""
+        for kit in kits:
+            command = ReportKit(self.stage.trial, site, kit, "lost", "not found at the count")
+            self.do(report_kit, self.stage.at_site(Role.PHARMACIST, site), command)
 
     def events(self, action: str | None = None) -> int:
         """How many audit events there are, of one action or of all."""
