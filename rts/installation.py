@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import inspect, select
-from sqlalchemy.orm import Session
+from sqlalchemy import inspect
 
 from rts.clock import Clock, SystemClock
 from rts.entropy import Entropy, SystemEntropy
@@ -44,9 +43,9 @@ def follow_recorded_clock(store: Store) -> None:
     """Take over the clock offset of a training or test installation. Production runs on the computer's clock."""
     if not isinstance(store.clock, SystemClock):
         return
-    with Session(store.engine) as session:
-        if not inspect(store.engine).has_table(Installation.__tablename__):
+    with store.transaction() as tx:
+        if not inspect(tx.session.connection()).has_table(Installation.__tablename__):
             raise refuse("unavailable", "database.empty", say("This database has no tables yet: run rts db upgrade."))
-        row = session.scalar(select(Installation))
+        row = tx.session.get(Installation, 1)
         if row is not None and row.environment != "production":
             store.clock.offset = timedelta(seconds=row.clock_offset)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, g, render_template
+from flask import Flask, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from rts.refusal import Refusal
+from rts.refusal import FailedRule, Refusal
 from rts.web.forms import STATUS
 from rts.web.guard import store
 
@@ -22,14 +22,34 @@ def install(app: Flask) -> None:
 
 def _refused(refusal: Refusal) -> tuple[str, int]:
     if refusal.code == "not_found":
-        return render_template("errors/not_found.html"), 404
+        return _not_found()
+    if refusal.code == "unavailable":
+        return _unavailable(refusal.failed)
     return render_template("errors/refused.html", refusal=refusal), STATUS[refusal.code]
 
 
 def _http_error(error: HTTPException) -> tuple[str, int]:
     if error.code == 404:
-        return render_template("errors/not_found.html"), 404
-    return render_template("errors/http.html", code=error.code, name=error.name), error.code or 500
+        return _not_found()
+    return render_template("errors/http.html", code=error.code), error.code or 500
+
+
+def _not_found() -> tuple[str, int]:
+    """The same page for what is unknown and for what is another's: the frame must not name what was found either."""
+    g.trial = g.site = g.depot = g.subject = g.shipment = g.list = None
+    return render_template("errors/not_found.html"), 404
+
+
+def _unavailable(failed: tuple[FailedRule, ...] = (), reference: str = "") -> tuple[str, int]:
+    """Database, clock or keyring fail. The page is made without the database, and tells the way to a treatment that
+    needs no server: at once on the pages of the code break.
+    """
+    g.without_database = True
+    return render_template(
+        "unblinding/offline.html" if request.blueprint == "unblinding" else "errors/unavailable.html",
+        failed=failed,
+        reference=reference,
+    ), 503
 
 
 def _unexpected(error: Exception) -> tuple[str, int]:
@@ -42,7 +62,7 @@ def _unexpected(error: Exception) -> tuple[str, int]:
     while step is not None:
         frames.append(f"{step.tb_frame.f_code.co_filename.rsplit('/rts/', 1)[-1]}:{step.tb_lineno}")
         step = step.tb_next
-    log.error(
-        "unexpected", reference=reference, kind=type(error).__name__, at=frames[-12:], path_kind=g.get("endpoint", "")
-    )
+    log.error("unexpected", reference=reference, kind=type(error).__name__, at=frames[-12:], page=request.endpoint)
+    if request.blueprint == "unblinding":
+        return _unavailable(reference=reference)
     return render_template("errors/unexpected.html", reference=reference), 500

@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, abort, current_app, g, redirect, request, url_for
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from werkzeug.wrappers import Response
 
-from rts.access.actor import Actor, actor_of, require
+from rts.access.actor import Actor, Grant, actor_of, require
 from rts.access.permissions import Permission
-from rts.access.sign_in import session_of
+from rts.access.sign_in import password_has_expired, session_of
 from rts.refusal import refuse, say
 from rts.store.tables import Depot, ListFile, Shipment, Site, Subject, Trial
 from rts.store.transaction import Store, Transaction
@@ -26,6 +26,9 @@ from rts.store.transaction import Store, Transaction
 COOKIE = "rts_session"
 SIGN_IN_COOKIE = "rts_sign_in"
 SEEN_AFTER_SECONDS = 60
+SIGN_IN = "sign_in.sign_in"
+# What someone who must choose a new password first may still open.
+WITHOUT_OWN_PASSWORD = frozenset({"sign_in.change_password", "sign_in.sign_out", "sign_in.language"})
 
 
 class Pages(Blueprint):
@@ -78,15 +81,13 @@ def _check_origin() -> None:
     """Refuse a form sent from another site: by what the browser says of its origin, and by the token."""
     fetch_site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin")
-    foreign_origin = origin not in (None, "null") and urlsplit(str(origin)).netloc != request.host
-    expected = g.session.csrf_secret if g.session is not None else request.cookies.get(SIGN_IN_COOKIE, "")
-    given = request.form.get("csrf_token", "")
-    if (
-        fetch_site not in {"same-origin", "none"}
-        or foreign_origin
-        or not expected
-        or not hmac.compare_digest(expected.encode(), given.encode())
-    ):
+    foreign_origin = origin is not None and urlsplit(origin).netloc != request.host
+    expected = [g.session.csrf_secret] if g.session is not None else []
+    if not expected or request.endpoint == SIGN_IN:
+        expected.append(request.cookies.get(SIGN_IN_COOKIE, ""))
+    given = request.form.get("csrf_token", "").encode()
+    is_ours = any(token and hmac.compare_digest(token.encode(), given) for token in expected)
+    if fetch_site not in {"same-origin", "none"} or foreign_origin or not is_ours:
         raise refuse(
             "forbidden",
             "form.token",
@@ -103,31 +104,57 @@ def _open_gate() -> Response | None:
     if permission is None:
         raise RuntimeError(f"the route {request.endpoint} declares no permission")
     token = request.cookies.get(COOKIE, "")
-    with store().transaction() as tx:
-        if token:
-            g.session = session_of(tx, token)
-        if g.session is not None:
-            g.actor = actor_of(tx, g.session.person, emergency_only=g.session.emergency_only)
-            g.person = g.session.person
+    must_change = _know_person(token) if token else False
+    if g.session is None and (permission is not Permission.PUBLIC or (token and _changes_own_browser())):
+        return redirect(url_for(SIGN_IN, next=_way_back()), 303)
     if request.method == "POST":
         _check_origin()
     if permission is Permission.PUBLIC:
         return None
-    if g.session is None:
-        back = request.full_path.rstrip("?") if request.method == "GET" else ""
-        return redirect(url_for("sign_in.sign_in", next=back or None), 303)
     _keep_session()
-    if g.person.password_must_change and request.endpoint not in {
-        "sign_in.change_password",
-        "sign_in.sign_out",
-        "sign_in.language",
-    }:
+    if must_change and request.endpoint not in WITHOUT_OWN_PASSWORD:
         return redirect(url_for("sign_in.change_password"), 303)
     with store().transaction() as tx:
-        _find(tx, dict(request.view_args or {}))
+        named = dict(request.view_args or {})
+        _find_place(tx, named)
         if permission is not Permission.SIGNED_IN:
             require(tx, g.actor, permission, g.trial, g.site, g.depot)
+        _find_object(tx, named)
     return None
+
+
+def _know_person(token: str) -> bool:
+    """Find out whose live session `token` is; returns whether a new password must be chosen before anything else.
+
+    A lock, or for a physician an expired password, leaves the code break and nothing else.
+    """
+    with store().transaction() as tx:
+        g.session = session_of(tx, token)
+        if g.session is None:
+            return False
+        g.person = g.session.person
+        has_expired = password_has_expired(g.person, tx)
+        emergency_only = g.session.emergency_only or g.person.locked_at is not None
+        g.actor = actor_of(tx, g.person, emergency_only=emergency_only)
+        if has_expired and g.actor.grants_of(Permission.UNBLIND):
+            g.actor = actor_of(tx, g.person, emergency_only=True)
+            has_expired = False
+        return bool(g.person.password_must_change or (has_expired and not emergency_only))
+
+
+def _changes_own_browser() -> bool:
+    """Whether the form is one that the frame of every page carries: sent from a page whose session has ended, it
+    leads to the sign-in page.
+    """
+    return request.method == "POST" and request.endpoint in {"sign_in.sign_out", "sign_in.language"}
+
+
+def _way_back() -> str | None:
+    """The page to show after signing in: the one asked for, or the form that could not be sent."""
+    if request.method == "GET":
+        return request.full_path.rstrip("?")
+    rule = request.url_rule
+    return request.path if rule is not None and "GET" in (rule.methods or ()) else None
 
 
 def _keep_session() -> None:
@@ -142,8 +169,10 @@ def _keep_session() -> None:
             session.seen_at = tx.now
 
 
-def _find(tx: Transaction, named: dict[str, str]) -> None:
-    """Look up what the URL names; 404 for anything unknown or of another trial, site or depot."""
+def _find_place(tx: Transaction, named: dict[str, str]) -> None:
+    """Look up the trial, site, depot and subject that the URL names; 404 alike for what is unknown and for where the
+    person holds no role.
+    """
     if "trial" not in named:
         return
     g.trial = tx.session.scalar(select(Trial).where(Trial.code == named["trial"])) or abort(404)
@@ -159,6 +188,25 @@ def _find(tx: Transaction, named: dict[str, str]) -> None:
         statement = select(Subject).where(Subject.trial_id == g.trial.id, Subject.code == named["subject"])
         g.subject = tx.session.scalar(statement) or abort(404)
         g.site = g.subject.site
+    if not any(_reaches(grant) for grant in g.actor.grants):
+        abort(404)
+
+
+def _reaches(grant: Grant) -> bool:
+    """Whether a role is held where the URL leads, whatever it allows there."""
+    return (
+        grant.trial_id == g.trial.id
+        and (g.site is None or grant.site_id in {None, g.site.id})
+        and (g.depot is None or grant.depot_id in {None, g.depot.id})
+        and not (g.site is not None and grant.depot_id is not None)
+        and not (g.depot is not None and grant.site_id is not None)
+    )
+
+
+def _find_object(tx: Transaction, named: dict[str, str]) -> None:
+    """Look up the shipment and list that the URL names, once the right to them is proven; 404 for one of another
+    trial, site or depot.
+    """
     if "shipment" in named:
         shipments = select(Shipment).where(Shipment.trial_id == g.trial.id, Shipment.number == named["shipment"])
         g.shipment = tx.session.scalar(shipments) or abort(404)
@@ -167,5 +215,9 @@ def _find(tx: Transaction, named: dict[str, str]) -> None:
         ):
             abort(404)
     if "list_id" in named:
-        lists = select(ListFile).where(ListFile.trial_id == g.trial.id, ListFile.list_id == named["list_id"])
+        # Blinded people know a list by its commitment: list ids are for unblinded eyes.
+        name = ListFile.commitment == named["list_id"]
+        if g.actor.is_unblinded(g.trial):
+            name = or_(name, ListFile.list_id == named["list_id"])
+        lists = select(ListFile).where(ListFile.trial_id == g.trial.id, name)
         g.list = tx.session.scalar(lists) or abort(404)

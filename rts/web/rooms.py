@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, current_app, g, request, url_for
+from flask_babel import get_locale
 from flask_babel import gettext as _
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 import rts
 from rts.access.actor import Grant
@@ -98,6 +102,13 @@ def _urls_of(tx: Transaction, grant: Grant) -> dict[str, Any]:
     return named
 
 
+def _room_here(found: Iterable[str]) -> str:
+    """Which of the rooms `found` the page being made belongs to: the room itself, or the first of the same module."""
+    if (endpoint := str(request.endpoint)) in set(found):
+        return endpoint
+    return next((endpoint for endpoint in found if endpoint.partition(".")[0] == request.blueprint), "")
+
+
 def rooms_of(tx: Transaction) -> list[Room]:
     """The few rooms of the person signed in, each once."""
     found: dict[str, Room] = {}
@@ -114,23 +125,28 @@ def rooms_of(tx: Transaction) -> list[Room]:
             if endpoint in {"subjects.subject_list"} and not grant.site_id:
                 continue
             url = url_for(endpoint, **{need: named[need] for need in needs})
-            current = request.endpoint == endpoint or (
-                request.path.startswith(url.rstrip("/") + "/") and needs != ("trial",)
-            )
-            found.setdefault(endpoint, Room(room_label(endpoint), url, icon, current))
-    return list(found.values())
+            found.setdefault(endpoint, Room(room_label(endpoint), url, icon))
+    return [replace(room, current=endpoint == _room_here(found)) for endpoint, room in found.items()]
+
+
+def language() -> str:
+    """The language of the page being made, also when the gate failed before one was chosen."""
+    return "zh_Hans" if str(get_locale()).startswith("zh") else "en"
 
 
 def frame() -> Frame:
-    """The frame of the page being made; the bare one when the database does not answer, so that an error can still
-    be told.
+    """The frame of the page being made; the bare one when the database does not answer or is damaged, so that an
+    error can still be told.
     """
-    try:
-        return _whole_frame()
-    except Refusal as refusal:
-        if refusal.code != "unavailable":
-            raise
-        return _bare_frame()
+    if not g.get("without_database"):
+        try:
+            return _whole_frame()
+        except Refusal as refusal:
+            if refusal.code != "unavailable":
+                raise
+        except SQLAlchemyError:
+            pass
+    return _bare_frame()
 
 
 def _bare_frame() -> Frame:
@@ -138,7 +154,7 @@ def _bare_frame() -> Frame:
         environment=current_app.extensions.get("rts_environment", "production"),
         now=store().clock.now(),
         zone="UTC",
-        language=g.language,
+        language=language(),
         version=rts.__version__,
         build=BUILD,
         sign_out_url=url_for("sign_in.sign_out"),
@@ -172,7 +188,7 @@ def _whole_frame() -> Frame:
             environment=tx.installation.environment,
             now=tx.now,
             zone=zone,
-            language=g.language,
+            language=language(),
             version=rts.__version__,
             build=BUILD,
             sign_out_url=url_for("sign_in.sign_out"),

@@ -14,7 +14,7 @@ from rts.conduct.accounts import ChangePassword
 from rts.conduct.accounts import change_password as change_own_password
 from rts.refusal import FailedRule, Refusal, say
 from rts.web.forms import STATUS, new_key, run
-from rts.web.guard import COOKIE, SIGN_IN_COOKIE, Pages, address, csrf_token, store
+from rts.web.guard import COOKIE, SIGN_IN_COOKIE, Pages, actor, address, csrf_token, store
 from rts.web.rooms import frame
 
 pages = Pages("sign_in", __name__)
@@ -48,12 +48,18 @@ def sign_in() -> Response | tuple[str, int] | str:
         except Refusal as refusal:
             failed, status = refusal.failed, STATUS[refusal.code]
         else:
+            if g.session is not None:
+                access.end_session(store(), request.cookies.get(COOKIE, ""))
             answer = redirect(_safe_next(request.form.get("next", "")), 303)
             _set_cookie(answer, COOKIE, signed_in.token)
             return answer
     page = current_app.make_response(
         render_template(
-            "sign_in/sign_in.html", failed=failed, entered=request.form, next=request.values.get("next", "")
+            "sign_in/sign_in.html",
+            failed=failed,
+            entered=request.form,
+            next=request.values.get("next", ""),
+            was_ended=COOKIE in request.cookies and g.session is None and request.method == "GET",
         )
     )
     page.status_code = status
@@ -117,7 +123,7 @@ def home() -> Response | str:
     """The first page of one's first role."""
     rooms = frame().rooms
     if not rooms:
-        return render_template("sign_in/no_rooms.html")
+        return render_template("sign_in/no_rooms.html", locked=actor().emergency_only)
     return redirect(rooms[0].url, 303)
 
 
