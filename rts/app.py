@@ -11,7 +11,22 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import rts
 from rts.installation import follow_recorded_clock
 from rts.store.transaction import Store
-from rts.web import errors, frame, guard, headers, rooms, sign_in
+from rts.web import (
+    datamatrix,
+    dispensing,
+    errors,
+    frame,
+    guard,
+    headers,
+    lists,
+    receiving,
+    rooms,
+    sign_in,
+    site,
+    subjects,
+    unblinding,
+    words,
+)
 
 LARGEST_FORM_BYTES = 2 * 1024 * 1024
 
@@ -43,6 +58,8 @@ def create_app(store: Store, *, behind_proxy: bool = False) -> Flask:
     app.before_request(_choose_language)
     frame.install(app)
     headers.install(app)
+    datamatrix.install(app)
+    words.install(app)
     rooms.install(app)
     errors.install(app)
     for pages in ALL_PAGES:
@@ -55,4 +72,12 @@ def _choose_language() -> None:
     g.setdefault("language", "en")
 
 
-ALL_PAGES = (sign_in.pages,)
+ALL_PAGES = (
+    unblinding.pages,
+    sign_in.pages,
+    lists.pages,
+    site.pages,
+    subjects.pages,
+    dispensing.pages,
+    receiving.pages,
+)

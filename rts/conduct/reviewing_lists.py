@@ -1,0 +1,160 @@
+"""What the unblinded read before they sign: the lists that are planned, the figures of a sealed list, the restricted
+part of the definition. Every look is an event of the audit trail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select
+
+from rts.access.actor import Actor, require
+from rts.access.permissions import Permission
+from rts.conduct.preparing_lists import list_named, quality_of
+from rts.randomisation.quality import ListQuality
+from rts.refusal import refuse, say
+from rts.store import definitions
+from rts.store.tables import DefinitionVersion
+from rts.store.transaction import Transaction
+from rts.trial.definition import RestrictedDefinition
+from rts.vault.vault import Opener
+
+
+@dataclass(frozen=True)
+class ReadListPlans:
+    """Look up the lists that the newest restricted definition plans."""
+
+    trial: str
+
+
+@dataclass(frozen=True, repr=False)
+class PlannedList:
+    """A list that the restricted definition plans: a subject list (`lot` empty), or the kit list of a blinded lot.
+
+    `made_of` are the treatments with their ratio, or the kit types with their quantities.
+    """
+
+    plan_id: str
+    kind: str
+    prefix: str
+    entries: int
+    made_of: tuple[tuple[str, int], ...]
+    block_sizes: tuple[int, ...] = ()
+    strata: tuple[str, ...] = ()
+    lot: str = ""
+    expiry: date | None = None
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+
+@dataclass(frozen=True, repr=False)
+class ListPlans:
+    """What is planned, subject lists first, and the definition version that says so."""
+
+    version: int
+    digest: str
+    plans: tuple[PlannedList, ...]
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+    def plan(self, plan_id: str) -> PlannedList | None:
+        """The plan named `plan_id`; None when there is none."""
+        return next((plan for plan in self.plans if plan.plan_id == plan_id), None)
+
+
+def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opener: Opener) -> ListPlans:
+    """The planned lists of a trial. Raises Refusal for anyone who may not generate lists."""
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.LIST_GENERATE, trial)
+    version = definitions.latest_version(tx, trial)
+    definition = definitions.parsed(version.public_text)
+    restricted = definitions.open_restricted(tx, trial, version, opener)
+    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
+    plans = [
+        PlannedList(
+            plan.list_id,
+            "subjects",
+            plan.prefix,
+            plan.length * len(definition.strata),
+            tuple((arm.treatment, ratios[arm.treatment]) for arm in restricted.arms),
+            restricted.block_sizes,
+            definition.strata,
+        )
+        for plan in restricted.subject_lists
+    ]
+    plans += [
+        PlannedList(
+            plan.list_id,
+            "kits",
+            plan.prefix,
+            sum(plan.quantities.values()),
+            tuple(plan.quantities.items()),
+            lot=plan.blinded_lot,
+            expiry=plan.expiry,
+        )
+        for plan in restricted.kit_lists
+    ]
+    tx.audit("list.plans_read", "definition", f"{trial.code}/{version.version}", trial=trial)
+    return ListPlans(version.version, version.digest, tuple(plans))
+
+
+@dataclass(frozen=True)
+class ReviewList:
+    """Look at the figures of a sealed list."""
+
+    trial: str
+    list_id: str
+
+
+@dataclass(frozen=True, repr=False)
+class ListReview:
+    """The figures and findings of a list, and the treatment that each of its codes stands for."""
+
+    quality: ListQuality
+    treatments: dict[str, str]
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+
+def review_list(tx: Transaction, actor: Actor, command: ReviewList, opener: Opener) -> ListReview:
+    """Open the list and judge it. Raises Refusal for a blinded person, or a file that is not as it was sealed."""
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.SEALED_VIEW, trial)
+    found = list_named(tx, trial, command.list_id)
+    version = tx.session.get_one(DefinitionVersion, found.version_id)
+    restricted = definitions.open_restricted(tx, trial, version, opener)
+    quality = quality_of(tx, trial, found, opener)
+    treatments = {arm.code: arm.treatment for arm in restricted.arms}
+    treatments |= {kit_type.code: restricted.treatment_of(kit_type.arm) for kit_type in restricted.kit_types}
+    tx.audit("list.reviewed", "list", found.list_id, {"commitment": found.commitment}, trial=trial)
+    return ListReview(quality, treatments)
+
+
+@dataclass(frozen=True)
+class ReadRestrictedPart:
+    """Look at the restricted part of version `version` of the definition."""
+
+    trial: str
+    version: int
+
+
+def read_restricted_part(
+    tx: Transaction, actor: Actor, command: ReadRestrictedPart, opener: Opener
+) -> RestrictedDefinition:
+    """The restricted part. Raises Refusal for a blinded person and for a version that does not exist."""
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.SEALED_VIEW, trial)
+    version = tx.session.scalar(
+        select(DefinitionVersion).where(
+            DefinitionVersion.trial_id == trial.id, DefinitionVersion.version == command.version
+        )
+    )
+    if version is None:
+        raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
+    restricted = definitions.open_restricted(tx, trial, version, opener)
+    tx.audit("definition.restricted_read", "definition", f"{trial.code}/{version.version}", trial=trial)
+    return restricted

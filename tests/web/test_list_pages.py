@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from sqlalchemy import select
+
+from rts.conduct.trial_definition import LoadDefinition, load_definition
+from rts.rehearsal.staging import OPERATOR
+from rts.store.tables import Kit, ListFile, Signature
+from rts.trial.shipped import shipped_definition
+from tests.web.office import desk, words
+from tests.world import PASSWORD, World
+
+# A third kit list, beyond those that the staged world has used.
+FURTHER_PLAN = """
+[[kit_lists]]
+id = "SIRIUS-K3"
+prefix = "M"
+blinded_lot = "BL-2603"
+released_from = 2026-09-01
+expiry = 2028-01-10
+contents = [
+  { kit_type = "GAFIB", quantity = 20, manufacturing_lot = "M26-0201" },
+  { kit_type = "WUBEK", quantity = 20, manufacturing_lot = "M26-0202" },
+]
+"""
+CODES = ("KILDU", "ORVEN", "GAFIB", "WUBEK")
+GENERATE = "/trials/SIRIUS/lists/generate?plan=SIRIUS-K3"
+
+
+@pytest.fixture
+def planned(world: World) -> World:
+    """SIRIUS with a version 2 of its definition that plans one more kit list."""
+    public, restricted = shipped_definition("sirius")
+    public = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
+    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted + FURTHER_PLAN, date(2026, 2, 1)))
+    return world
+
+
+def kit_list(world: World, list_id: str = "SIRIUS-K3") -> ListFile | None:
+    with world.store.transaction() as tx:
+        return tx.session.scalar(select(ListFile).where(ListFile.list_id == list_id))
+
+
+def commitment_of(world: World, list_id: str) -> str:
+    found = kit_list(world, list_id)
+    assert found is not None
+    return found.commitment
+
+
+def test_three_people_generate_approve_and_activate_a_list(planned: World) -> None:
+    first, second, manager = (desk(planned, name) for name in ("statistician.one", "statistician.two", "manager"))
+
+    assert "SIRIUS-K3 · Kit list, prefix M" in words(first.open("/trials/SIRIUS/lists/"))
+    made = first.follow(first.send(GENERATE, {"password": PASSWORD}))
+    assert "List generated and sealed" in words(made)
+    assert "signed by Chen Lihua" in words(made)
+    assert "You did an earlier step" in words(made)
+    assert "Who can: Marta Novak" in words(made)
+
+    approval = second.open("/trials/SIRIUS/lists/SIRIUS-K3/approve")
+    assert "Every check passed" in words(approval)
+    approved = second.follow(second.send("/trials/SIRIUS/lists/SIRIUS-K3/approve", {"password": PASSWORD}))
+    assert "Who can: Zhao Min" in words(approved)
+
+    path = f"/trials/SIRIUS/lists/{commitment_of(planned, 'SIRIUS-K3')}/"
+    receipt = manager.follow(manager.send(path + "activate", {"password": PASSWORD}))
+    assert "List activated" in words(receipt)
+
+    with planned.store.transaction() as tx:
+        signed = tx.session.execute(
+            select(Signature.printed_name, Signature.meaning).where(Signature.object_id == "SIRIUS-K3")
+        ).all()
+        kits = tx.session.scalars(select(Kit.state).where(Kit.number.startswith("M"))).all()
+    assert [tuple(row) for row in signed] == [
+        ("Chen Lihua", "I generated this list"),
+        ("Marta Novak", "I checked this list and approve it"),
+        ("Zhao Min", "I activate this list"),
+    ]
+    assert kits == ["packed"] * 40
+
+
+def test_a_wrong_password_signs_nothing_and_keeps_the_page(planned: World) -> None:
+    first = desk(planned, "statistician.one")
+
+    page = first.send(GENERATE, {"password": "not my password"}, status=403)
+
+    assert "Error:" in page.text
+    assert "SIRIUS-K3 · Kit list, prefix M" in words(page.text)
+    assert "not my password" not in page.text
+    assert kit_list(planned) is None
+
+
+def test_the_person_who_generated_a_list_cannot_approve_it(planned: World) -> None:
+    first = desk(planned, "statistician.one")
+    first.send(GENERATE, {"password": PASSWORD})
+
+    page = words(first.open("/trials/SIRIUS/lists/SIRIUS-K3/approve"))
+
+    assert "You cannot do this now" in page
+    assert "Who can take it on: Marta Novak" in page
+    assert "Approve list" not in page
+
+
+def test_a_withdrawn_list_says_why_and_the_next_one_shows_that_it_is_the_second(planned: World) -> None:
+    first = desk(planned, "statistician.one")
+    first.send(GENERATE, {"password": PASSWORD})
+    path = "/trials/SIRIUS/lists/SIRIUS-K3/withdraw"
+
+    empty = first.send(path, {"reason": " "}, status=422)
+    assert "Give the reason." in words(empty.text)
+    review = first.send(path, {"reason": "Quantities were agreed anew"}, status=200)
+    assert "Quantities were agreed anew" in words(review.text)
+    assert kit_list(planned).state == "generated"  # type: ignore[union-attr]
+    receipt = words(first.follow(first.go_on(review)))
+
+    assert "List withdrawn" in receipt
+    assert "Reason: Quantities were agreed anew" in receipt
+    again = words(first.open(GENERATE))
+    assert "A list was generated for this plan 1 time before" in again
+    second = words(first.follow(first.send(GENERATE, {"password": PASSWORD})))
+    assert "SIRIUS-K3-2 · Kit list, prefix M" in second
+    assert "Generation for this plan 2" in second
+
+
+def test_a_blinded_manager_knows_lists_by_kind_prefix_and_commitment_only(planned: World) -> None:
+    manager = desk(planned, "manager")
+    path = f"/trials/SIRIUS/lists/{commitment_of(planned, 'SIRIUS-R1')}/"
+
+    overview, page = manager.open("/trials/SIRIUS/lists/"), manager.open(path)
+
+    assert "Subject list, prefix R" in words(overview)
+    assert path in overview
+    for text in (overview, page, manager.open(path + "activate")):
+        assert not [code for code in ("SIRIUS-R1", "SIRIUS-K1", "SIRIUS-K3", *CODES) if code in text]
+
+
+@pytest.mark.parametrize("page", ["quality", "approve", "withdraw"])
+def test_a_blinded_manager_opens_no_page_of_the_unblinded(world: World, page: str) -> None:
+    manager = desk(world, "manager")
+    path = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/{page}"
+
+    assert manager.client.get(path).status_code == 403
+    assert world.events("list.reviewed") == 0
+
+
+def test_every_look_at_the_figures_of_a_list_is_on_the_trail(world: World) -> None:
+    statistician = desk(world, "statistician.two")
+
+    page = words(statistician.open("/trials/SIRIUS/lists/SIRIUS-R1/quality"))
+
+    assert "SLEDAI-LOW.STEROID-LOW 148 74 74" in page
+    assert world.events("list.reviewed") == 1
+
+
+def test_an_altered_list_file_is_shown_as_such(world: World) -> None:
+    file = world.store.lists / "SIRIUS" / "SIRIUS-R1.rtslist"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.chmod(0o600)
+    file.write_bytes(content)
+
+    page = words(desk(world, "manager").open(f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"))
+
+    assert "The sealed file is not as it was sealed" in page
