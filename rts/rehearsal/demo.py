@@ -16,6 +16,7 @@ from rts.conduct.accounts import ChangePassword, change_password
 from rts.conduct.installing import SetClock, set_clock
 from rts.conduct.perform import perform
 from rts.conduct.preparing_lists import GenerateList, generate_list
+from rts.conduct.shipping import RequestShipment, request_shipment
 from rts.entropy import Entropy
 from rts.installation import open_store
 from rts.refusal import Message, refuse, say
@@ -23,6 +24,7 @@ from rts.rehearsal.rehearse import Progress, Rehearsal, do_not_wait_for_the_disk
 from rts.rehearsal.staging import OFFICE, OPERATOR, Stage, planned_lists, stage_trial
 from rts.rehearsal.story import Story
 from rts.store.database import upgrade
+from rts.store.tables import Shipment
 from rts.supply.windows import is_in_window
 from rts.trial.reading import read_definition, read_restricted
 from rts.trial.shipped import shipped_definition
@@ -149,7 +151,9 @@ def _build(folder: Path, progress: Progress) -> tuple[DemoAccount, ...]:
         for plan in sorted(later):
             rehearsal.do(generate_list, statistician, GenerateList(stage.trial, plan), sign=True)
         rehearsal.begin_day(today)
-        accounts = _open_accounts(stage, busiest_site(rehearsal))
+        site = busiest_site(rehearsal)
+        _send_parcel(rehearsal, site)
+        accounts = _open_accounts(stage, site)
         perform(store, set_clock, OPERATOR, SetClock(datetime.combine(today, OPENS_AT, zone)))
     finally:
         store.engine.dispose()
@@ -157,11 +161,11 @@ def _build(folder: Path, progress: Progress) -> tuple[DemoAccount, ...]:
 
 
 def busiest_site(rehearsal: Rehearsal) -> str:
-    """The site where most kinds of work wait this morning: a parcel on its way, a visit in its window, a subject in
+    """The site where most kinds of work wait this morning: a parcel to come, a visit in its window, a subject in
     screening.
     """
     today = rehearsal.today
-    parcels = rehearsal.sites_awaiting_parcels()
+    parcels = rehearsal.sites_of_parcels("requested", "in_transit")
     visits, screenings = [], []
     for course in rehearsal.courses:
         if course.state == "screening":
@@ -177,6 +181,17 @@ def busiest_site(rehearsal: Rehearsal) -> str:
         return sum(map(bool, found)), sum(found)
 
     return max(sorted(site.code for site in rehearsal.definition.sites), key=waiting)
+
+
+def _send_parcel(rehearsal: Rehearsal, site: str) -> None:
+    """See that a parcel is on its way to `site`: the one requested leaves this morning, or one asked for by hand."""
+    if site in rehearsal.sites_of_parcels("in_transit"):
+        return
+    stage = rehearsal.stage
+    if site not in rehearsal.sites_of_parcels("requested"):
+        command = RequestShipment(stage.trial, site, 2, "the site expects more subjects")
+        rehearsal.do(request_shipment, stage.people["supply"], command)
+    rehearsal.pick_and_ship(Shipment.site.has(code=site))
 
 
 def _open_accounts(stage: Stage, site: str) -> tuple[DemoAccount, ...]:

@@ -56,7 +56,8 @@ from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.installation import open_store
 from rts.refusal import Refusal, refuse, say
 from rts.rehearsal.staging import Stage, planned_lists, stage_trial
-from rts.rehearsal.story import Person, Story
+from rts.rehearsal.story import PLANNED, Chances, Person, Story
+from rts.store.checks import run_checks
 from rts.store.database import upgrade
 from rts.store.tables import AuditEvent, Dispensing, Installation, Kit, Shipment, Subject
 from rts.store.transaction import Store
@@ -147,7 +148,7 @@ class Rehearsal:
         self._sites_to_open = sorted(sites, key=lambda site: (self.definition.site(site).planned_opening, site))
         self._coming = {site: story.people_of(site) for site in sites}
         self._next = {site: next(people) for site, people in self._coming.items()}
-        self._parcels: dict[str, int] = {}
+        self._nth: dict[str, int] = {}
         self._parcels_to: Counter[str] = Counter()
         self._shelf_damage: dict[date, list[tuple[str, str]]] = defaultdict(list)
         self._decisions: dict[date, list[tuple[str, bool]]] = defaultdict(list)
@@ -180,10 +181,10 @@ class Rehearsal:
         """The date in the first depot's zone."""
         return local_date(self.clock.now(), self.zone.key)
 
-    def sites_awaiting_parcels(self) -> list[str]:
-        """The site of every shipment on its way."""
+    def sites_of_parcels(self, *states: str) -> list[str]:
+        """The site of every shipment in one of `states`."""
         with self.stage.store.transaction() as tx:
-            parcels = tx.session.scalars(select(Shipment).where(Shipment.state == "in_transit"))
+            parcels = tx.session.scalars(select(Shipment).where(Shipment.state.in_(states)))
             return [parcel.site.code for parcel in parcels]
 
     def run_day(self, today: date) -> None:
@@ -193,7 +194,8 @@ class Rehearsal:
         self._receive(today)
         self._judge_quarantine(today)
         self._find_damage(today)
-        self._pick_and_ship(today)
+        self._at(today, time(8, 45))
+        self.pick_and_ship(Shipment.ship_on <= today)
         self._see_people(today)
         self._at(today, self.definition.supply.night_run)
         self._order(today)
@@ -255,38 +257,33 @@ class Rehearsal:
         while self._sites_to_open and self.definition.site(self._sites_to_open[0]).planned_opening <= today:
             self.stage.open_site(self._sites_to_open.pop(0), today)
 
-    def _parcels_in(self, state: str, day: Any, today: date) -> list[tuple[str, str, date, list[str]]]:
-        """Shipments in `state` whose date `day` has come: number, site, expected day, kit numbers."""
+    def _parcels(self, state: str, *where: Any) -> list[tuple[str, str, date, list[str]]]:
+        """The shipments in `state` that meet the conditions `where`: number, site, expected day, kit numbers."""
         with self.stage.store.transaction() as tx:
-            statement = select(Shipment).where(Shipment.state == state, day <= today).order_by(Shipment.number)
+            statement = select(Shipment).where(Shipment.state == state, *where).order_by(Shipment.number)
             return [
-                (
-                    parcel.number,
-                    parcel.site.code,
-                    parcel.expected_on,
-                    [line.kit.number for line in kits_of(tx, parcel)],
-                )
+                (parcel.number, parcel.site.code, parcel.expected_on, [line.kit.number for line in kits_of(tx, parcel)])
                 for parcel in tx.session.scalars(statement)
             ]
 
-    def _pick_and_ship(self, today: date) -> None:
-        self._at(today, time(8, 45))
+    def pick_and_ship(self, *where: Any) -> None:
+        """The depot sends off the requested shipments that meet the conditions `where`."""
         depots = {site.code: site.depot for site in self.definition.sites}
-        for number, site, _, kits in self._parcels_in("requested", Shipment.ship_on, today):
+        for number, site, _, kits in self._parcels("requested", *where):
             operator = self.stage.at_depot(depots[site])
             self.do(pick_shipment, operator, PickShipment(self.stage.trial, number, tuple(kits)))
             self.do(ship_shipment, operator, ShipShipment(self.stage.trial, number, "SF Express", f"SF{number}"))
 
     def _nth_parcel(self, number: str, site: str) -> int:
-        if number not in self._parcels:
+        if number not in self._nth:
             self._parcels_to[site] += 1
-            self._parcels[number] = self._parcels_to[site]
-        return self._parcels[number]
+            self._nth[number] = self._parcels_to[site]
+        return self._nth[number]
 
     def _receive(self, today: date) -> None:
         self._at(today, time(8, 15))
         written_off_after = timedelta(days=self.definition.supply.overdue_after_days)
-        for number, site, expected, kits in self._parcels_in("in_transit", Shipment.expected_on, today):
+        for number, site, expected, kits in self._parcels("in_transit", Shipment.expected_on <= today):
             nth = self._nth_parcel(number, site)
             fate = self.story.parcel(site, nth)
             if fate.is_lost:
@@ -554,41 +551,53 @@ def list_seed(seed: int, plan: str) -> str:
     return hashlib.sha256(f"rts/rehearsal/1 list {plan} {seed}".encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Ground:
+    """Where a rehearsal takes place: its database's address, its keyring and the folder of its lists."""
+
+    database: str
+    keyring: Path
+    lists: Path
+
+
 @contextmanager
-def _scratch(database: str | None, keyring: Path | None) -> Iterator[tuple[str, Path, Path]]:
-    """Database address, keyring and folder of lists: beside the named database, or in a folder that is removed."""
-    if database is None:
-        with tempfile.TemporaryDirectory(prefix="rts-rehearsal-") as name:
-            folder = Path(name)
-            yield f"sqlite:///{folder / 'rehearsal.sqlite'}", keyring or folder / "keyring.json", folder / "lists"
-        return
+def scratch_ground() -> Iterator[Ground]:
+    """Ground that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="rts-rehearsal-") as name:
+        folder = Path(name)
+        yield Ground(f"sqlite:///{folder / 'rts.sqlite'}", folder / "keyring.json", folder / "allocation_lists")
+
+
+def ground_at(database: str, keyring: Path | None = None, lists: Path | None = None) -> Ground:
+    """Ground on the database at this address; what is not named lies beside its file, or in the working folder when the
+    database is on a server. Several rehearsals may share a folder: each has lists of its own.
+    """
     url = make_url(database)
-    if url.get_backend_name() == "sqlite":
-        file = Path(url.database or "rehearsal.sqlite")
-        folder, name = file.parent, file.stem
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
-        folder, name = Path.cwd(), str(url.database)
-    yield database, keyring or folder / "keyring.json", folder / f"{name}-lists"
+    on_server = url.get_backend_name() != "sqlite"
+    file = Path.cwd() / str(url.database) if on_server else Path(url.database or "rts.sqlite")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shared = file.parent / "allocation_lists"
+    own = file.parent / f"{file.stem}-allocation_lists" if shared.exists() else shared
+    return Ground(database, keyring or file.parent / "keyring.json", lists or own)
 
 
 def rehearse(
+    ground: Ground,
     trial: str = "sirius",
     *,
     seed: int,
-    database: str | None = None,
-    keyring: Path | None = None,
     subjects: int | None = None,
     sites: tuple[str, ...] | None = None,
+    chances: Chances = PLANNED,
     progress: Progress = unheard,
 ) -> Summary:
-    """Run the whole shipped trial `trial` on a scratch database and check what it left behind.
+    """Run the whole shipped trial `trial` on empty `ground` and check what it left behind.
 
-    Without `database` everything is removed afterwards; with one, its keyring (unless named) and lists stay beside it.
-    `subjects` stops recruitment early, `sites` lets some sites alone recruit. `progress` hears of every day.
+    `subjects` stops recruitment early, `sites` lets some sites alone recruit, `chances` makes the story livelier or
+    duller. `progress` hears of every day.
 
-    Raises Refusal `conflict` when the database is not empty, `invalid` for a wrong number of subjects or a site that
-    the trial has not.
+    Raises Refusal `conflict` when the database or the folder of lists is not empty, `invalid` for a wrong number of
+    subjects or a site that the trial has not.
     """
     public, restricted = shipped_definition(trial)
     definition = read_definition(public)
@@ -605,40 +614,46 @@ def rehearse(
         raise refuse(
             "invalid", "site.unknown", say("There is no site %(site)s in this trial.", site=unknown[0]), "sites"
         )
-    with _scratch(database, keyring) as (address, keyring_path, lists):
-        upgrade(address)
-        story = Story(definition, seed)
-        first_day = min(definition.site(site).planned_opening for site in chosen)
-        zone = ZoneInfo(definition.depots[0].time_zone)
-        clock = HeldClock(datetime.combine(first_day, time(0, 1), zone))
-        store = open_store(address, keyring_path, lists, create_keyring=True, clock=clock)
-        do_not_wait_for_the_disk(store)
-        try:
-            with store.transaction() as tx:
-                if tx.session.get(Installation, 1) is not None:
-                    raise refuse(
-                        "conflict",
-                        "rehearsal.database",
-                        say("A rehearsal needs an empty database, and this one holds an installation."),
-                        "database",
-                    )
-            progress(0, 2 * target, "setting the stage")
-            stage = stage_trial(
-                store,
-                public,
-                restricted,
-                environment="test",
-                in_force_from=first_day,
-                password=PASSWORD,
-                site_people=chosen,
-                seeds={plan: list_seed(seed, plan) for plan in planned_lists(read_restricted(restricted, definition))},
-            )
-            rehearsal = Rehearsal(stage, clock, story, target=target, sites=chosen, progress=progress)
-            last_day = rehearsal.run()
-            progress(2 * target, 2 * target, "checking")
-            return rehearsal.summarise(last_day, checked(store))
-        finally:
-            store.engine.dispose()
+    if (ground.lists / definition.code).exists():
+        raise refuse(
+            "conflict",
+            "rehearsal.lists",
+            say("A rehearsal makes its own lists, and %(folder)s holds some already.", folder=str(ground.lists)),
+            "lists",
+        )
+    upgrade(ground.database)
+    story = Story(definition, seed, chances)
+    first_day = min(definition.site(site).planned_opening for site in chosen)
+    zone = ZoneInfo(definition.depots[0].time_zone)
+    clock = HeldClock(datetime.combine(first_day, time(0, 1), zone))
+    store = open_store(ground.database, ground.keyring, ground.lists, create_keyring=True, clock=clock)
+    do_not_wait_for_the_disk(store)
+    try:
+        with store.transaction() as tx:
+            if tx.session.get(Installation, 1) is not None:
+                raise refuse(
+                    "conflict",
+                    "rehearsal.database",
+                    say("A rehearsal needs an empty database, and this one holds an installation."),
+                    "database",
+                )
+        progress(0, 2 * target, "setting the stage")
+        stage = stage_trial(
+            store,
+            public,
+            restricted,
+            environment="test",
+            in_force_from=first_day,
+            password=PASSWORD,
+            site_people=chosen,
+            seeds={plan: list_seed(seed, plan) for plan in planned_lists(read_restricted(restricted, definition))},
+        )
+        rehearsal = Rehearsal(stage, clock, story, target=target, sites=chosen, progress=progress)
+        last_day = rehearsal.run()
+        progress(2 * target, 2 * target, "checking")
+        return rehearsal.summarise(last_day, checked(store))
+    finally:
+        store.engine.dispose()
 
 
 def do_not_wait_for_the_disk(store: Store) -> None:
@@ -651,6 +666,4 @@ def do_not_wait_for_the_disk(store: Store) -> None:
 
 def checked(store: Store) -> str:
     """`clean`, or what `rts check` finds wrong."""
-    from rts.store.checks import run_checks
-
     return "; ".join(str(found) for found in run_checks(store)) or "clean"

@@ -46,6 +46,9 @@ class Chances:
     slip: float = 0.01
 
 
+PLANNED = Chances()
+
+
 class Chance:
     """An endless stream of chance: SHA-256 in counter mode over the seed and the stream's name."""
 
@@ -137,7 +140,7 @@ class Story:
 
     definition: TrialDefinition
     seed: int
-    chances: Chances = Chances()
+    chances: Chances = PLANNED
 
     def people_of(self, site: str) -> Iterator[Person]:
         """Those who come to `site`, in order, without end: a Poisson process from its planned opening.
