@@ -11,6 +11,7 @@ from rts.cli.databases import db
 from rts.cli.door import Door
 from rts.cli.lists import lists
 from rts.cli.people import user
+from rts.cli.rehearsing import demo, rehearse, trace
 from rts.cli.running import scheduler, serve
 from rts.cli.supply import supply
 from rts.cli.trials import trial
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (trial, lists, supply, db, user, audit, check, serve, scheduler):
+for command in (trial, lists, supply, db, user, audit, check, serve, scheduler, rehearse, demo, trace):
     main.add_command(command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from rts.entropy import SystemEntropy
-from rts.refusal import Message, Refusal, refuse, say
+from rts.refusal import Refusal, refuse, say
 from rts.settings import Settings
-
-__all__ = ["Command", "Door", "Group", "OfflineCommand", "click", "say_all", "settings", "show_json"]
 
 # Docs: docs/commands.md. A program that calls `rts` tells the kinds of failure apart by these; they never change.
 EXIT_CODES = {
@@ -155,12 +152,16 @@ def _say_unexpected(error: Exception) -> None:
     )
 
 
+def given(place: str) -> Any:
+    """What the command line gives for `database`, `keyring` or `lists`; None when it leaves that to the settings."""
+    return click.get_current_context().meta.get(f"rts.{place}")
+
+
 def settings() -> Settings:
     """The settings with what the command line says in place of the environment. Raises Refusal for a wrong variable."""
-    meta = click.get_current_context().meta
-    given = {name: meta[f"rts.{name}"] for name in _PLACES if f"rts.{name}" in meta}
+    named = {place: given(place) for place in _PLACES if given(place) is not None}
     try:
-        return Settings(**given)
+        return Settings(**named)
     except ValidationError as error:
         wrong = ", ".join(sorted(f"RTS_{problem['loc'][0]}".upper() for problem in error.errors()))
         message = say("These settings cannot be used: %(names)s. See docs/configuration.md.", names=wrong)
@@ -170,9 +171,3 @@ def settings() -> Settings:
 def show_json(value: object) -> None:
     """Print a JSON value on stdout, for programs."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def say_all(sentences: Iterable[Message | str]) -> None:
-    """Print sentences on stdout, one a line."""
-    for sentence in sentences:
-        click.echo(str(sentence))

@@ -40,12 +40,12 @@ def read_json(path: Path) -> object:
     raise refuse("invalid", "file.json", message)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to a new file `path`. Raises Refusal `conflict` when it exists, `unavailable` when it cannot be
-    written.
+def write_text(path: Path, text: str, *, replace: bool = False) -> None:
+    """Write `text` to the file `path`, a new one unless `replace`. Raises Refusal `conflict` when it exists,
+    `unavailable` when it cannot be written.
     """
     try:
-        with path.open("x", encoding="utf-8", newline="\n") as stream:
+        with path.open("w" if replace else "x", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
     except FileExistsError:
         message = say("%(path)s exists already; name another file.", path=path)

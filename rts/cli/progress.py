@@ -10,10 +10,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
-def shown_progress(words: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to be told the steps done and their number, shown as a bar."""
+def shown_progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A function to be told the steps done, their number and what is being done, shown as a bar."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(title, total=None)
+        yield lambda done, total, words: bar.update(task, completed=done, total=total, description=words or title)

@@ -22,9 +22,10 @@ def serve() -> None:
 
 
 @click.command(cls=Command)
-def scheduler() -> None:
+@click.option("--parent", type=int, hidden=True, help="End when this process, which started the scheduler, has ended.")
+def scheduler(parent: int | None) -> None:
     """Run the scheduled jobs (of one installation, one scheduler leads; others stand by)."""
     from rts.jobs.scheduler import run
 
     with opened_store() as store:
-        run(store, settings())
+        run(store, settings(), parent=parent)

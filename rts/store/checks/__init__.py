@@ -48,11 +48,13 @@ class Checker:
     organisation: str = "RTS"
 
 
-def unheard(_done: int, _total: int) -> None:
+def unheard(_done: int, _total: int, _words: str) -> None:
     """Progress that nobody watches."""
 
 
-def run_checks(store: Store, doer: Doer | None = None, progress: Callable[[int, int], None] = unheard) -> list[Finding]:
+def run_checks(
+    store: Store, doer: Doer | None = None, progress: Callable[[int, int, str], None] = unheard
+) -> list[Finding]:
     """Check every trial and every audit trail of the installation; empty when all is as it must be.
 
     `progress` is told the steps done and their number. Raises Refusal when the database cannot be read at all.
@@ -75,10 +77,10 @@ def run_checks(store: Store, doer: Doer | None = None, progress: Callable[[int, 
                 for check in CHECKS:
                     findings += check(view)
                     done += 1
-                    progress(done, total)
+                    progress(done, total, "checking")
                 opened[trial.code] = view.opener.openings
         findings += trails.installation_trail_is_whole(tx)
-        progress(total, total)
+        progress(total, total, "checking")
     facts = {"findings": len(findings), "rules": sorted({found.rule for found in findings})}
     _record(store, doer, "check.done", facts, opened)
     return findings
