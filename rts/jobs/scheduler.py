@@ -81,8 +81,8 @@ class Scheduler:
             if leads:
                 follow_recorded_clock(self._store)
                 if not self._was_leading:
-                    log.info("this scheduler leads")
                     fail_interrupted_runs(self._store)
+                    log.info("this scheduler leads")
             elif self._was_leading:
                 log.warning("this scheduler leads no more")
             self._was_leading = leads

@@ -90,35 +90,38 @@ def deliver_due(store: Store, settings: Settings, actor: Actor) -> Delivery:
     """
     server: smtplib.SMTP | None = None
     sent = failed = 0
-    unreachable = ""
-    while True:
-        if server is None:
-            with store.transaction() as tx:
-                if not outbox_now(tx).due:
-                    break
-            try:
-                server = _connect(settings)
-            except (OSError, smtplib.SMTPException) as error:
-                unreachable = _told(error)
-                failed += _postpone_all(store, actor, unreachable)
+    try:
+        while server is not None or _is_any_due(store):
+            if server is None:
+                try:
+                    server = _connect(settings)
+                except (OSError, smtplib.SMTPException) as error:
+                    failed += _postpone_all(store, actor, _told(error))
+                    return Delivery(sent, failed, _told(error))
+            letter = _claim(store, settings)
+            if letter is None:
                 break
-        letter = _claim(store, settings)
-        if letter is None:
-            break
-        try:
-            server.send_message(letter.message)
-        except (OSError, smtplib.SMTPException, ValueError) as error:
-            _postpone(store, actor, letter.notice_id, _told(error))
-            failed += 1
-            server.close()
-            server = None
-        else:
-            _mark_sent(store, letter.notice_id)
-            sent += 1
-    if server is not None:
-        with suppress(OSError, smtplib.SMTPException):
-            server.quit()
-    return Delivery(sent, failed, unreachable)
+            try:
+                server.send_message(letter.message)
+            except (OSError, smtplib.SMTPException, ValueError) as error:
+                _postpone(store, actor, letter.notice_id, _told(error))
+                failed += 1
+                server.close()
+                server = None
+            else:
+                _mark_sent(store, letter.notice_id)
+                sent += 1
+        return Delivery(sent, failed, "")
+    finally:
+        if server is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                server.quit()
+
+
+def _is_any_due(store: Store) -> bool:
+    with store.transaction() as tx:
+        due = select(Notice.id).where(Notice.sent_at.is_(None), Notice.next_attempt_at <= tx.now).limit(1)
+        return tx.session.scalar(due) is not None
 
 
 def _connect(settings: Settings) -> smtplib.SMTP:
