@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint format rehearse bench lock clean
+.PHONY: setup demo test lint format translations rehearse bench lock clean
 .DEFAULT_GOAL := demo
 
 # What the service itself needs, and the `rts` command.
@@ -38,6 +38,10 @@ lint: .venv/.dev
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Gather the words of code and templates into the catalogues, and compile these.
+translations: .venv/.dev
+	$(BIN)/python -m tests.infrastructure.translations
 
 # Five whole trials on a test clock; `make -j2 rehearse` runs two at a time.
 SEEDS := 1 2 3 4 5

@@ -54,6 +54,7 @@ def create_app(store: Store, *, behind_proxy: bool = False) -> Flask:
         follow_recorded_clock(store)
 
     guard.install(app)
+    app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(Path(rts.__file__).parent / "translations")
     Babel(app, locale_selector=sign_in.choose_language)
     app.before_request(_choose_language)
     frame.install(app)
