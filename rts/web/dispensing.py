@@ -1,0 +1,115 @@
+"""The pharmacist's deeds: prepare a visit, hand a kit over by its number, replace a kit, report one from the shelf."""
+
+from __future__ import annotations
+
+from flask import abort, g, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+
+from rts.access.permissions import Permission
+from rts.conduct.dispensing import (
+    FATES,
+    HandOver,
+    PrepareVisit,
+    ReplaceKit,
+    ReportKit,
+    hand_over,
+    normal_number,
+    prepare_visit,
+    replace_kit,
+    report_kit,
+)
+from rts.conduct.perform import Done
+from rts.refusal import FailedRule, Refusal
+from rts.reports.people import contacts
+from rts.reports.stock import kit_life
+from rts.reports.subjects import subject_life
+from rts.web.forms import STATUS, Entered, new_key, run
+from rts.web.guard import Pages, store
+from rts.web.here import site_here, subject_here
+from rts.web.reviewed import Answer, chosen, required_reason, reviewed_deed
+
+pages = Pages("dispensing", __name__)
+
+
+@pages.page("/trials/<trial>/subjects/<subject>/visits/<visit>/", Permission.DISPENSE, methods=("GET", "POST"))
+def visit(trial: str, subject: str, visit: str) -> Answer:
+    """One visit of a subject: set its kits aside, then hand them over by number."""
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    if request.method == "POST":
+        entered = Entered(request.form)
+        try:
+            entered.check()
+            if request.form.get("step") == "hand_over":
+                run(hand_over, HandOver(trial, subject, visit, entered.text("kit", 60)))
+            else:
+                run(prepare_visit, PrepareVisit(trial, subject, visit, entered.text("window_reason")))
+        except Refusal as refusal:
+            if "kit.none_suitable" in refusal.rules:
+                return _without_kit(refusal, trial, subject)
+            failed, status = refusal.failed, STATUS[refusal.code]
+        else:
+            return redirect(url_for("dispensing.visit", trial=trial, subject=subject, visit=visit), 303)
+    with store().transaction() as tx:
+        life = subject_life(tx, subject_here(tx))
+    found = life.visit(visit) or abort(404)
+    page = render_template(
+        "dispensing/visit.html",
+        life=life,
+        visit=found,
+        failed=failed,
+        entered=request.form,
+        key=new_key(),
+        trial=trial,
+        site=g.site.code,
+    )
+    return page, status
+
+
+def _without_kit(refusal: Refusal, trial: str, subject: str) -> Answer:
+    """The calm page for a shelf without a suitable kit: whom to call, in the same words whichever kit is short."""
+    with store().transaction() as tx:
+        call = [(_("Supply manager"), contact) for contact in contacts(tx, g.trial, Permission.SHIPMENT_REQUEST)]
+    page = render_template("dispensing/no_kit.html", refusal=refusal, call=call, trial=trial, subject=subject)
+    return page, STATUS[refusal.code]
+
+
+@pages.page(
+    "/trials/<trial>/subjects/<subject>/visits/<visit>/replace/<kit>", Permission.DISPENSE, methods=("GET", "POST")
+)
+def replace(trial: str, subject: str, visit: str, kit: str) -> Answer:
+    """Set another kit aside for one that was lost, damaged, or lasts no longer long enough."""
+    with store().transaction() as tx:
+        life = subject_life(tx, subject_here(tx))
+    found = life.visit(visit) or abort(404)
+    old = next((one for one in found.live_kits if one.number == normal_number(kit)), None)
+    if old is None and request.method == "GET":
+        abort(404)
+
+    def command_of(entered: Entered) -> ReplaceKit:
+        return ReplaceKit(trial, subject, kit, chosen(entered, "fate", *FATES, "expired"), required_reason(entered))
+
+    def replaced_url(_done: Done) -> str:
+        return url_for("dispensing.visit", trial=trial, subject=subject, visit=visit)
+
+    def refused(refusal: Refusal) -> Answer | None:
+        return _without_kit(refusal, trial, subject) if "kit.none_suitable" in refusal.rules else None
+
+    context = {"life": life, "visit": found, "old": old, "trial": trial}
+    return reviewed_deed("dispensing/replace.html", replace_kit, command_of, replaced_url, context, refused=refused)
+
+
+@pages.page("/trials/<trial>/sites/<site>/stock/<kit>/report", Permission.SITE_STOCK, methods=("GET", "POST"))
+def report(trial: str, site: str, kit: str) -> Answer:
+    """Report a kit on the shelf as lost or damaged."""
+    with store().transaction() as tx:
+        found = kit_life(tx, site_here(tx), kit) or abort(404)
+
+    def command_of(entered: Entered) -> ReportKit:
+        return ReportKit(trial, site, kit, chosen(entered, "fate", *FATES), required_reason(entered))
+
+    def reported_url(done: Done) -> str:
+        return url_for("site.kit", trial=trial, site=site, kit=done.ids["kit"])
+
+    context = {"kit": found, "trial": trial, "code": site}
+    return reviewed_deed("dispensing/report.html", report_kit, command_of, reported_url, context)

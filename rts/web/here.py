@@ -1,0 +1,30 @@
+"""The site, subject or shipment that a page's URL names, in the page's own transaction; and what may be done there."""
+
+from __future__ import annotations
+
+from flask import g
+
+from rts.access.permissions import Permission
+from rts.store.tables import Shipment, Site, Subject
+from rts.store.transaction import Transaction
+from rts.web.guard import actor
+
+
+def may(permission: Permission) -> bool:
+    """Whether the person signed in holds `permission` at the site of this page."""
+    return actor().may(permission, g.trial, g.site)
+
+
+def site_here(tx: Transaction) -> Site:
+    """The site this page is about."""
+    return tx.session.get_one(Site, g.site.id)
+
+
+def subject_here(tx: Transaction) -> Subject:
+    """The subject this page is about."""
+    return tx.session.get_one(Subject, g.subject.id)
+
+
+def shipment_here(tx: Transaction) -> Shipment:
+    """The shipment this page is about."""
+    return tx.session.get_one(Shipment, g.shipment.id)

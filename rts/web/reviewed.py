@@ -1,0 +1,91 @@
+"""A deed in two steps on one page: the form, then a review of exactly what will be recorded, then the deed.
+
+The form posts `step=review`, the review `step=record` (or `step=edit` to go back); what was entered travels along, so
+nothing typed is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from rts.conduct.perform import Done
+from rts.refusal import FailedRule, Refusal, say
+from rts.web.forms import STATUS, Entered, new_key, run
+
+Answer = Response | str | tuple[str, int]
+
+NOT_CARRIED = frozenset({"csrf_token", "idempotency_key", "password", "step"})
+
+
+def carried(form: Mapping[str, str]) -> dict[str, str]:
+    """What was entered, without tokens and passwords."""
+    return {name: value for name, value in form.items() if name not in NOT_CARRIED}
+
+
+def chosen(entered: Entered, name: str, *options: str) -> str:
+    """One of `options`; anything else asks for a choice."""
+    value = entered.text(name, 40)
+    if value not in options:
+        entered.failed.append(FailedRule("form.choice", say("Choose one."), name))
+    return value
+
+
+def required_reason(entered: Entered) -> str:
+    """The reason of a deed."""
+    value = entered.text("reason")
+    if not value:
+        entered.failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
+    return value
+
+
+def reviewed_deed(
+    template: str,
+    deed: Callable[..., Any],
+    command_of: Callable[[Entered], Any],
+    done_url: Callable[[Done], str],
+    context: Mapping[str, Any],
+    *,
+    refused: Callable[[Refusal], Answer | None] | None = None,
+) -> Answer:
+    """Show the form, the review or do the deed, as the request asks; unsigned deeds only.
+
+    `command_of` reads the form and notes its mistakes; `template` gets `step` (`form` or `review`), `entered`,
+    `command`, `failed` and `key`. `refused` may answer a refusal of its own; otherwise the form comes back with it.
+    """
+    step = request.form.get("step", "")
+    if request.method == "GET" or step == "edit":
+        shown = carried(request.form) if step == "edit" else {}
+        return render_template(template, step="form", entered=shown, failed=(), key=new_key(), command=None, **context)
+    entered = Entered(request.form)
+    command = command_of(entered)
+    try:
+        entered.check()
+        if step != "record":
+            return render_template(
+                template,
+                step="review",
+                entered=carried(request.form),
+                command=command,
+                failed=(),
+                key=new_key(),
+                **context,
+            )
+        return redirect(done_url(run(deed, command)), 303)
+    except Refusal as refusal:
+        answer = refused(refusal) if refused is not None else None
+        if answer is not None:
+            return answer
+        page = render_template(
+            template,
+            step="form",
+            entered=carried(request.form),
+            command=None,
+            failed=refusal.failed,
+            key=new_key(),
+            **context,
+        )
+        return page, STATUS[refusal.code]
