@@ -1,0 +1,217 @@
+"""Two processes at once, on both databases; each with a twin whose locks are off, which must fail.
+
+Without its twin a race test proves nothing: requests that happen not to meet pass under any code.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from rts.access.actor import Actor
+from rts.conduct.dispensing import PrepareVisit
+from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.screening import FailScreening
+from rts.conduct.shipping import RequestShipment, request_shipment
+from rts.store.sealed_rows import open_entry
+from rts.store.tables import Dispensing, IdempotencyKey, ListEntry, Subject
+from tests.processes import Request, race
+from tests.world import GOOD_VALUES, World
+
+RANDOMISE = "rts.conduct.randomising:randomise_subject"
+FAIL = "rts.conduct.screening:fail_screening"
+PREPARE = "rts.conduct.dispensing:prepare_visit"
+STRATUM = "SLEDAI-HIGH.STEROID-LOW"
+
+
+def stock(world: World, sets: int) -> None:
+    """Bring `sets` kits of every type to CN02."""
+    world.do(request_shipment, "supply", RequestShipment("SIRIUS", "CN02", sets, "for a race"))
+    world.ship_all()
+    world.receive_all()
+
+
+def requests(world: World, count: int, site: str = "CN02") -> list[Request]:
+    """Requests to randomise `count` subjects just screened."""
+    investigator: Actor = world.who(f"investigator.{site.lower()}")
+    return [
+        Request(RANDOMISE, investigator, RandomiseSubject("SIRIUS", world.screen(site), world.answers(), GOOD_VALUES))
+        for _ in range(count)
+    ]
+
+
+def used(world: World) -> dict[int, str]:
+    with world.store.transaction() as tx:
+        statement = select(ListEntry.position, Subject.code).join(Subject).where(ListEntry.stratum == STRATUM)
+        return dict(tx.session.execute(statement.order_by(ListEntry.position)).all())
+
+
+def live_kits(world: World) -> list[int]:
+    with world.store.transaction() as tx:
+        return list(tx.session.scalars(select(Dispensing.kit_id).where(Dispensing.state == "assigned")))
+
+
+@pytest.mark.requirement("RAND-03")
+def test_parallel_requests_take_consecutive_entries_and_no_kit_twice(world: World) -> None:
+    stock(world, 16)
+    first, second = requests(world, 8), requests(world, 8)
+
+    answers = race(world, first, second)
+
+    assert answers == ["done"] * 16
+    entries = used(world)
+    assert list(entries) == list(range(1, 17))
+    assert sorted(entries.values()) == [f"CN02-{number:03d}" for number in range(1, 17)]
+    assert len(set(live_kits(world))) == 16
+
+
+@pytest.mark.requirement("RAND-03")
+@pytest.mark.parametrize("sites", [("CN02", "CN02"), ("CN02", "CN03")])
+def test_of_two_that_would_read_the_same_entry_one_waits(world: World, sites: tuple[str, str]) -> None:
+    first, second = requests(world, 1, sites[0]), requests(world, 1, sites[1])
+
+    answers = race(world, first, second, meet_after="rts.conduct.randomising:_next_entry")
+
+    assert answers == ["done", "done"]
+    assert list(used(world)) == [1, 2]
+
+
+def test_without_locks_two_requests_do_meet_on_one_entry(world: World) -> None:
+    first, second = requests(world, 1, "CN02"), requests(world, 1, "CN03")
+
+    answers = race(world, first, second, locked=False, meet_after="rts.conduct.randomising:_next_entry")
+
+    lost = {"sqlite": "store.unavailable", "postgresql": "list.taken"}[world.store.engine.dialect.name]
+    assert answers == ["done", lost]
+    assert list(used(world)) == [1]
+
+
+@pytest.mark.requirement("RAND-03")
+@pytest.mark.requirement("RAND-10")
+def test_a_cap_holds_under_parallel_requests(world: World) -> None:
+    stock(world, 10)
+    world.amend(("[caps]\ntrial = 146", "[caps]\ntrial = 5"), ("target = 146 ", "target = 5 "))
+    first, second = requests(world, 4), requests(world, 4)
+
+    answers = race(world, first, second)
+
+    assert Counter(answers) == {"done": 5, "cap.trial": 3}
+    assert list(used(world)) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.requirement("RAND-10")
+@pytest.mark.parametrize("locked", [True, False])
+def test_the_last_place_under_a_cap_goes_to_one_of_two(world: World, locked: bool) -> None:
+    world.amend(("[caps]\ntrial = 146", "[caps]\ntrial = 1"), ("target = 146 ", "target = 1 "))
+    first = requests(world, 1, "CN02")
+    (other,) = requests(world, 1, "CN03")
+    low = RandomiseSubject("SIRIUS", other.command.subject, world.answers(), {"SLEDAI": 5, "STEROID": 5})
+
+    answers = race(
+        world,
+        first,
+        [Request(RANDOMISE, other.actor, low)],
+        locked=locked,
+        meet_after="rts.conduct.randomising:failed_rules",
+    )
+
+    if locked:
+        assert answers == ["cap.trial", "done"]
+    else:  # both counted before either was counted: another guard, or none, has the last word
+        assert "cap.trial" not in answers
+
+
+@pytest.mark.requirement("RAND-05")
+def test_parallel_retries_with_one_key_take_one_entry(world: World) -> None:
+    subject = world.screen("CN02")
+    command = RandomiseSubject("SIRIUS", subject, world.answers(), GOOD_VALUES)
+    answers = []
+
+    def retry() -> None:
+        done = world.do(randomise_subject, "investigator.cn02", command, sign=True, key="one click")
+        answers.append((done.ids["subject"], done.again))
+
+    threads = [threading.Thread(target=retry) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(answers) == [(subject, False)] + [(subject, True)] * 5
+    assert used(world) == {1: subject}
+    assert world.events("refused") == 0
+    with world.store.transaction() as tx:
+        assert len(tx.session.scalars(select(IdempotencyKey)).all()) == 1
+
+
+@pytest.mark.requirement("RAND-05")
+def test_the_same_subject_from_two_processes_takes_one_entry(world: World) -> None:
+    (request,) = requests(world, 1)
+
+    answers = race(world, [request], [request])
+
+    assert answers == ["done", "subject.already_randomised"]
+    assert list(used(world)) == [1]
+
+
+def test_a_screening_fails_or_is_randomised_but_never_both(world: World) -> None:
+    (request,) = requests(world, 1)
+    failing = Request(FAIL, request.actor, FailScreening("SIRIUS", request.command.subject, "consent withdrawn"))
+
+    answers = race(world, [request], [failing], meet_after="rts.conduct.screening:subject_at")
+
+    assert answers == ["done", "subject.state"]
+
+
+def _two_of_one_arm(world: World) -> tuple[str, str]:
+    """Two subjects at CN02 who share an arm, and will be given kits of one type."""
+    stock(world, 8)
+    for _ in range(3):
+        world.dispense(world.randomise("CN02"))
+    with world.opened() as (tx, opener):
+        by_arm: dict[str, list[str]] = {}
+        for subject in tx.session.scalars(select(Subject).order_by(Subject.code)):
+            entry = tx.session.scalars(select(ListEntry).where(ListEntry.subject_id == subject.id)).one()
+            by_arm.setdefault(open_entry(tx, entry, opener).arm, []).append(subject.code)
+    first, second = max(by_arm.values(), key=len)[:2]
+    world.clock.advance(timedelta(days=28))
+    return first, second
+
+
+def _preparing(world: World, subject: str) -> list[Request]:
+    return [Request(PREPARE, world.who("pharmacist.cn02"), PrepareVisit("SIRIUS", subject, "W4"))]
+
+
+@pytest.mark.requirement("DISP-04")
+def test_two_visits_prepared_at_once_never_share_a_kit(world: World) -> None:
+    first, second = _two_of_one_arm(world)
+
+    answers = race(
+        world,
+        _preparing(world, first),
+        _preparing(world, second),
+        meet_after="rts.conduct.dispensing:opened_shelf",
+    )
+
+    assert answers == ["done", "done"]
+    assert len(set(live_kits(world))) == 2
+
+
+def test_without_locks_two_visits_do_meet_on_one_kit(world: World) -> None:
+    first, second = _two_of_one_arm(world)
+
+    answers = race(
+        world,
+        _preparing(world, first),
+        _preparing(world, second),
+        locked=False,
+        meet_after="rts.conduct.dispensing:opened_shelf",
+    )
+
+    lost = {"sqlite": "store.unavailable", "postgresql": "kit.moved"}[world.store.engine.dialect.name]
+    assert answers == ["done", lost]
+    assert len(live_kits(world)) == 1
