@@ -12,18 +12,22 @@ import rts
 from rts.installation import follow_recorded_clock
 from rts.store.transaction import Store
 from rts.web import (
+    accounts,
+    audit,
     datamatrix,
     dispensing,
     errors,
     frame,
     guard,
     headers,
+    jobs,
     lists,
     receiving,
     rooms,
     sign_in,
     site,
     subjects,
+    trial,
     unblinding,
     words,
 )
@@ -74,6 +78,9 @@ def _choose_language() -> None:
 
 
 ALL_PAGES = (
+    jobs.pages,
+    audit.pages,
+    accounts.pages,
     unblinding.pages,
     sign_in.pages,
     lists.pages,
@@ -81,4 +88,5 @@ ALL_PAGES = (
     subjects.pages,
     dispensing.pages,
     receiving.pages,
+    trial.pages,
 )

@@ -13,7 +13,7 @@ from flask import redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, Refusal, say
+from rts.refusal import FailedRule, Message, Refusal, say
 from rts.web.forms import STATUS, Entered, new_key, run
 
 Answer = Response | str | tuple[str, int]
@@ -34,12 +34,17 @@ def chosen(entered: Entered, name: str, *options: str) -> str:
     return value
 
 
+def required(entered: Entered, name: str, rule: str, missing: Message) -> str:
+    """A text that may not be empty; `missing` asks for it under the code `rule`."""
+    value = entered.text(name)
+    if not value:
+        entered.failed.append(FailedRule(rule, missing, name))
+    return value
+
+
 def required_reason(entered: Entered) -> str:
     """The reason of a deed."""
-    value = entered.text("reason")
-    if not value:
-        entered.failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
-    return value
+    return required(entered, "reason", "reason.missing", say("Give the reason."))
 
 
 def reviewed_deed(

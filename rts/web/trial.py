@@ -1,0 +1,208 @@
+"""The office of a trial: overview, sites with their gates, and the definition with its versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import abort, g, render_template, request, url_for
+from flask_babel import gettext as _
+
+from rts.access.permissions import Permission
+from rts.conduct import site_gates as deeds
+from rts.conduct.perform import perform
+from rts.conduct.reviewing_lists import ReadRestrictedPart, read_restricted_part
+from rts.refusal import say
+from rts.reports import trial_overview as reports
+from rts.web.charts import PlannedCount, RecruitmentChart, recruitment_chart
+from rts.web.guard import Pages, actor, store
+from rts.web.here import site_here
+from rts.web.lists import list_title
+from rts.web.paging import PAGE_SIZE, page_of
+from rts.web.reviewed import Answer, required, required_reason, reviewed_deed
+
+pages = Pages("trial", __name__)
+
+
+def site_states() -> dict[str, tuple[str, str]]:
+    """The words for the states of a site."""
+    return {
+        "planned": (_("Planned"), "planned"),
+        "open": (_("Open"), "good"),
+        "closed": (_("Closed"), "quiet"),
+    }
+
+
+def gate_name(gate: str) -> str:
+    """The name of a gate; one that the program does not know is shown as the definition writes it."""
+    return {
+        "ethics": _("Ethics approval"),
+        "contract": _("Site contract"),
+        "authority": _("Authority approval"),
+        "unblinding-access": _("Emergency code break tried"),
+    }.get(gate, gate)
+
+
+def chart_of(overview: reports.Overview) -> RecruitmentChart:
+    """Recruitment beside its plan."""
+    plan = [PlannedCount(point.day, point.planned, point.low, point.high) for point in overview.plan]
+    return recruitment_chart(plan, overview.randomised, overview.today, overview.definition.target)
+
+
+@pages.page("/trials/<trial>/", Permission.TRIAL_VIEW)
+def overview(trial: str) -> str:
+    """The trial on one page: what is to be done, how far it is."""
+    with store().transaction() as tx:
+        found = reports.overview(tx, g.trial)
+    return render_template(
+        "trial/overview.html",
+        trial_page=found,
+        chart=chart_of(found),
+        tasks_now=_tasks(found),
+        may_manage=actor().may(Permission.SITE_MANAGE, g.trial),
+        states=site_states(),
+    )
+
+
+def _tasks(found: reports.Overview) -> list[dict[str, Any]]:
+    """What the reader can do now: activate lists, record gates, open sites."""
+    tasks: list[dict[str, Any]] = []
+    if actor().may(Permission.LIST_ACTIVATE, g.trial):
+        tasks += [
+            {
+                "title": _("Activate: %(list)s", list=list_title(waiting.kind, waiting.prefix)),
+                "url": url_for("lists.activate", trial=g.trial.code, list_id=waiting.name),
+                "detail": _("Approved; waits for a third person"),
+                "tone": "wait",
+                "word": _("To sign"),
+            }
+            for waiting in found.waiting_lists
+        ]
+    if actor().may(Permission.SITE_MANAGE, g.trial):
+        for site in found.sites:
+            if site.state != "planned":
+                continue
+            is_late = site.planned_opening < found.today
+            missing = site.gates - site.gates_passed
+            tasks.append(
+                {
+                    "title": _("Open site %(site)s %(name)s", site=site.code, name=site.name)
+                    if site.is_ready_to_open
+                    else _("Record gates of site %(site)s %(name)s", site=site.code, name=site.name),
+                    "url": url_for("trial.site_page", trial=g.trial.code, site=site.code),
+                    "detail": _("Every gate is passed")
+                    if site.is_ready_to_open
+                    else _("%(missing)d of %(gates)d gates missing", missing=missing, gates=site.gates),
+                    "day": site.planned_opening,
+                    "today": found.today,
+                    "tone": "wait" if is_late or site.is_ready_to_open else "planned",
+                    "word": _("Ready") if site.is_ready_to_open else _("Late") if is_late else _("Planned"),
+                }
+            )
+        tasks.sort(key=lambda task: task.get("day", found.today))
+    return tasks
+
+
+@pages.page("/trials/<trial>/sites/", Permission.TRIAL_VIEW)
+def sites(trial: str) -> str:
+    """Every site with its state, gates and counts."""
+    with store().transaction() as tx:
+        page = page_of(reports.count_sites(tx, g.trial))
+        rows = reports.site_rows(tx, g.trial, page=page["number"], size=PAGE_SIZE)
+    return render_template("trial/sites.html", rows=rows, page=page, states=site_states(), query=dict(request.args))
+
+
+def _site() -> dict[str, Any]:
+    with store().transaction() as tx:
+        found = reports.site_page(tx, site_here(tx))
+    return {
+        "site": found,
+        "title": f"{found.row.code} {found.row.name}",
+        "states": site_states(),
+        "gate_name": gate_name,
+        "may_manage": actor().may(Permission.SITE_MANAGE, g.trial, g.site),
+    }
+
+
+@pages.page("/trials/<trial>/sites/<site>/office", Permission.TRIAL_VIEW)
+def site_page(trial: str, site: str) -> str:
+    """A site as the office sees it: its gates, its state, the definition in force."""
+    return render_template("trial/site_page.html", done=request.args.get("done", ""), **_site())
+
+
+def _back(done: str) -> str:
+    return url_for("trial.site_page", trial=g.trial.code, site=g.site.code, done=done)
+
+
+@pages.page("/trials/<trial>/sites/<site>/office/gates/<gate>", Permission.SITE_MANAGE, methods=("GET", "POST"))
+def pass_gate(trial: str, site: str, gate: str) -> Answer:
+    """Record that the site passed a gate."""
+    page = _site()
+    row = page["site"].gate(gate) or abort(404)
+    return reviewed_deed(
+        "trial/pass_gate.html",
+        deeds.pass_gate,
+        lambda entered: deeds.PassGate(
+            trial,
+            site,
+            gate,
+            entered.day("passed_on"),
+            required(entered, "document", "gate.document", say("Name the document that shows it.")),
+        ),
+        lambda _done: _back(gate),
+        page | {"gate": row},
+    )
+
+
+@pages.page("/trials/<trial>/sites/<site>/office/open", Permission.SITE_MANAGE, methods=("GET", "POST"))
+def open_site(trial: str, site: str) -> Answer:
+    """Open the site, once every gate is passed."""
+    return reviewed_deed(
+        "trial/open_site.html",
+        deeds.open_site_for_subjects,
+        lambda _entered: deeds.OpenSite(trial, site),
+        lambda _done: _back("opened"),
+        _site(),
+    )
+
+
+@pages.page("/trials/<trial>/sites/<site>/office/close", Permission.SITE_MANAGE, methods=("GET", "POST"))
+def close_site(trial: str, site: str) -> Answer:
+    """Close the site to new subjects, with a reason."""
+    return reviewed_deed(
+        "trial/close_site.html",
+        deeds.close_site,
+        lambda entered: deeds.CloseSite(trial, site, required_reason(entered)),
+        lambda _done: _back("closed"),
+        _site(),
+    )
+
+
+def _definition(version: int | None) -> dict[str, Any]:
+    with store().transaction() as tx:
+        page = reports.definition_page(tx, g.trial, version)
+    if page is None:
+        abort(404)
+    return {
+        "page": page,
+        "gate_name": gate_name,
+        "may_open_restricted": actor().may(Permission.SEALED_VIEW, g.trial),
+    }
+
+
+@pages.page("/trials/<trial>/definition/", Permission.TRIAL_VIEW)
+def definition(trial: str) -> str:
+    """The newest version of the public definition."""
+    return render_template("trial/definition.html", **_definition(None))
+
+
+@pages.page("/trials/<trial>/definition/<int:version>", Permission.TRIAL_VIEW)
+def definition_version(trial: str, version: int) -> str:
+    """One version of the public definition, and what it changed."""
+    return render_template("trial/definition.html", **_definition(version))
+
+
+@pages.page("/trials/<trial>/definition/<int:version>/restricted", Permission.SEALED_VIEW)
+def restricted(trial: str, version: int) -> str:
+    """The restricted part; every look is recorded."""
+    found = perform(store(), read_restricted_part, actor(), ReadRestrictedPart(trial, version))
+    return render_template("trial/restricted.html", restricted=found, version=version)
