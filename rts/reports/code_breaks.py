@@ -6,9 +6,9 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
-from rts.store.tables import CodeBreak, Person, Site, Subject
+from rts.store.tables import CodeBreak, Person, Site, Subject, Trial
 from rts.store.transaction import Transaction
 
 # A number typed without its letters or first digits still finds its subject when this much of it is there.
@@ -37,6 +37,7 @@ class CodeBreakRow:
     kind: str
     reason: str
     adverse_event: bool
+    subject: str
 
 
 def card_of(subject: Subject) -> SubjectCard:
@@ -78,10 +79,20 @@ def find_subjects(tx: Transaction, site: Site, typed: str) -> list[SubjectCard]:
 
 def code_breaks(tx: Transaction, subject: Subject) -> list[CodeBreakRow]:
     """Every opening of the code of `subject`, the latest first."""
+    return _rows(tx, CodeBreak.subject_id == subject.id)
+
+
+def code_breaks_of_trial(tx: Transaction, trial: Trial) -> list[CodeBreakRow]:
+    """Every opening of a code in `trial`, the latest first."""
+    return _rows(tx, Subject.trial_id == trial.id)
+
+
+def _rows(tx: Transaction, condition: ColumnElement[bool]) -> list[CodeBreakRow]:
     rows = tx.session.execute(
-        select(CodeBreak, Person.printed_name)
+        select(CodeBreak, Person.printed_name, Subject.code)
         .join(Person, Person.id == CodeBreak.person_id)
-        .where(CodeBreak.subject_id == subject.id)
+        .join(Subject, Subject.id == CodeBreak.subject_id)
+        .where(condition)
         .order_by(CodeBreak.id.desc())
     )
-    return [CodeBreakRow(row.at, name, row.kind, row.reason, row.adverse_event) for row, name in rows]
+    return [CodeBreakRow(row.at, name, row.kind, row.reason, row.adverse_event, code) for row, name, code in rows]
