@@ -306,7 +306,7 @@ class Rehearsal:
     def _states_of(self, kits: list[str]) -> dict[str, str]:
         with self.stage.store.transaction() as tx:
             rows = tx.session.execute(select(Kit.number, Kit.state).where(Kit.number.in_(kits)))
-            return dict(rows.tuples().all())
+            return dict(rows.all())
 
     def _judge_quarantine(self, today: date) -> None:
         decisions = self._decisions.pop(today, [])

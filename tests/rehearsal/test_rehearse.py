@@ -1,0 +1,210 @@
+"""Whole trials on a test clock: what comes of them, and that it comes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from rts.access.actor import service
+from rts.clock import HeldClock
+from rts.conduct.installing import set_up
+from rts.installation import open_store
+from rts.refusal import Refusal
+from rts.rehearsal.rehearse import Ground, Summary, ground_at, rehearse, scratch_ground
+from rts.rehearsal.story import Chances
+from rts.store.tables import AuditEvent, CodeBreak, Kit, Shipment, Subject
+from tests.world import START
+
+TROUBLED = Chances(
+    screen_failure=0.1,
+    dropout_per_28_days=0.08,
+    replacement=0.4,
+    kit_damage=0.1,
+    shipment_loss=0.15,
+    excursion=0.3,
+    excursion_rejected=0.5,
+    slip=0.3,
+)
+SITES = ("CN02", "CN03")
+
+
+def told(summary: Summary) -> Summary:
+    """A summary without the times that a machine took."""
+    return replace(summary, seconds={})
+
+
+def rehearsed(address: str, folder: Path, **options: object) -> Summary:
+    ground = Ground(address, folder / "keyring.json", folder / "lists")
+    return rehearse(ground, seed=1, **options)  # type: ignore[arg-type]
+
+
+def counts_of(address: str, folder: Path) -> dict[str, dict[str, int]]:
+    """Rows of a rehearsal's database by state."""
+    store = open_store(address, folder / "keyring.json", folder / "lists", clock=HeldClock(START))
+    try:
+        with store.transaction() as tx:
+            columns = (Shipment.state, Kit.state, Subject.state, CodeBreak.kind, AuditEvent.action)
+            return {
+                str(column): dict(tx.session.execute(select(column, func.count()).group_by(column)).all())
+                for column in columns
+            }
+    finally:
+        store.engine.dispose()
+
+
+@pytest.fixture
+def troubled(new_database: Callable[[], str], tmp_path: Path) -> tuple[Summary, dict[str, dict[str, int]]]:
+    """A short trial in which much goes wrong."""
+    address = new_database()
+    summary = rehearsed(address, tmp_path, subjects=8, sites=SITES, chances=TROUBLED)
+    return summary, counts_of(address, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.requirement("RAND-04")
+def test_a_trial_in_which_much_goes_wrong_is_told_whole_and_checks_clean(
+    troubled: tuple[Summary, dict[str, dict[str, int]]],
+) -> None:
+    summary, counts = troubled
+    events = counts["AuditEvent.action"]
+
+    assert summary.check == "clean"
+    assert summary.randomised == sum(summary.randomised_by_stratum.values()) == 8
+    assert summary.visits_due == summary.visits_dispensed + summary.visits_missed
+    assert summary.kits == counts["Kit.state"]
+    assert sum(summary.kits.values()) == 1140
+    assert summary.shipments == sum(counts["Shipment.state"].values())
+    assert summary.audit_events == sum(events.values())
+    assert sum(summary.refusals.values()) == events["refused"]
+    # What went wrong was met with the deed for it.
+    assert counts["CodeBreak.kind"] == {"break": 1}
+    assert counts["Subject.state"].keys() <= {"completed", "withdrawn", "screen_failed"}
+    assert counts["Subject.state"]["withdrawn"] > 0
+    assert events["shipment.lost"] == counts["Shipment.state"]["lost"] > 0
+    assert events["kit.rejected"] + events["kit.released_from_quarantine"] > 0
+    assert events["kit.replaced"] > 0
+    assert summary.refusals["kit.mismatch"] > 0
+    assert "quarantined" not in summary.kits
+    assert "assigned" not in summary.kits
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+@pytest.mark.timeout(600)
+def test_twenty_subjects_fare_alike_on_both_databases(postgresql_url: str, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+
+    on_server = rehearsed(postgresql_url, tmp_path / "server", subjects=20)
+    with scratch_ground() as ground:
+        in_file = rehearse(ground, seed=1, subjects=20)
+
+    assert told(on_server) == told(in_file)
+    assert (in_file.randomised, in_file.check) == (20, "clean")
+    assert in_file.visits_due == in_file.visits_dispensed
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_summary_and_another_seed_another() -> None:
+    def summary(seed: int) -> Summary:
+        with scratch_ground() as ground:
+            return told(rehearse(ground, seed=seed, subjects=3, sites=SITES))
+
+    first = summary(1)
+
+    assert summary(1) == first
+    assert replace(summary(2), seed=1) != first
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.requirement("RAND-04")
+def test_the_whole_trial_of_seed_1_ends_with_146_randomised_and_nobody_turned_away() -> None:
+    with scratch_ground() as ground:
+        summary = rehearse(ground, seed=1)
+
+    assert summary.randomised == 146
+    assert summary.check == "clean"
+    assert summary.turned_away == 0
+    # The plan allows half a visit in a hundred to be missed, and 35 kits in a hundred to be wasted.
+    assert summary.visits_missed <= 0.005 * summary.visits_due
+    assert summary.kits["dispensed"] >= 0.65 * 1140
+    assert summary.refusals["cap.trial"] > 0
+
+
+def test_a_rehearsal_needs_an_empty_database(database_url: str, tmp_path: Path) -> None:
+    ground = Ground(database_url, tmp_path / "keyring.json", tmp_path / "lists")
+    store = open_store(database_url, ground.keyring, ground.lists, create_keyring=True, clock=HeldClock(START))
+    set_up(store, "test", service("operator"))
+    store.engine.dispose()
+
+    with pytest.raises(Refusal) as refused:
+        rehearse(ground, seed=1)
+
+    assert refused.value.rules == ("rehearsal.database",)
+    assert counts_of(database_url, tmp_path)["AuditEvent.action"] == {"installation.set_up": 1}
+
+
+def test_a_rehearsal_writes_over_no_lists(tmp_path: Path) -> None:
+    (tmp_path / "lists" / "SIRIUS").mkdir(parents=True)
+    ground = Ground(f"sqlite:///{tmp_path / 'rts.sqlite'}", tmp_path / "keyring.json", tmp_path / "lists")
+
+    with pytest.raises(Refusal) as refused:
+        rehearse(ground, seed=1)
+
+    assert refused.value.rules == ("rehearsal.lists",)
+    assert not (tmp_path / "rts.sqlite").exists()
+
+
+@pytest.mark.parametrize("subjects", [0, 147])
+def test_no_fewer_than_one_subject_and_no_more_than_the_cap_are_rehearsed(subjects: int, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        rehearse(ground_at(f"sqlite:///{tmp_path / 'rts.sqlite'}"), seed=1, subjects=subjects)
+
+    assert refused.value.rules == ("rehearsal.subjects",)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_site_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="CN99") as refused:
+        rehearse(ground_at(f"sqlite:///{tmp_path / 'rts.sqlite'}"), seed=1, sites=("CN99", "CN01"))
+
+    assert refused.value.rules == ("site.unknown",)
+
+
+def test_keyring_and_lists_lie_beside_the_database_and_rehearsals_share_a_folder(tmp_path: Path) -> None:
+    first = ground_at(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    first.lists.mkdir()
+
+    second = ground_at(f"sqlite:///{tmp_path / 'b.sqlite'}")
+
+    assert (first.keyring, first.lists) == (tmp_path / "keyring.json", tmp_path / "allocation_lists")
+    assert (second.keyring, second.lists) == (tmp_path / "keyring.json", tmp_path / "b-allocation_lists")
+
+
+def test_a_summary_is_plain_json() -> None:
+    summary = Summary(
+        trial="SIRIUS",
+        seed=1,
+        days=479,
+        days_to_target=310,
+        randomised=146,
+        randomised_by_stratum={"A": 146},
+        turned_away=0,
+        visits_due=849,
+        visits_dispensed=848,
+        visits_missed=1,
+        refusals={"kit.mismatch": 14},
+        shipments=194,
+        kits={"dispensed": 857},
+        audit_events=4740,
+        check="clean",
+        seconds={"hand_over": {"count": 857, "median": 0.005, "total": 6.8}},
+    )
+
+    assert Summary(**json.loads(json.dumps(summary.as_json()))) == summary
