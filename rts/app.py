@@ -15,6 +15,7 @@ from rts.web import (
     accounts,
     audit,
     datamatrix,
+    depot,
     dispensing,
     errors,
     frame,
@@ -89,4 +90,5 @@ ALL_PAGES = (
     dispensing.pages,
     receiving.pages,
     trial.pages,
+    depot.pages,
 )
