@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from sqlalchemy import inspect, select
 
-from rts.cli.door import Group, settings
-from rts.cli.installations import OPERATOR, sqlite_file
+from rts.cli.door import Group, settings, sqlite_file
+from rts.cli.installations import OPERATOR
 from rts.conduct.installing import ENVIRONMENTS, set_up
 from rts.installation import open_store
 from rts.settings import Settings

@@ -11,7 +11,8 @@ from typing import Any
 import click
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from rts.entropy import SystemEntropy
 from rts.refusal import Refusal, refuse, say
@@ -157,9 +158,32 @@ def given(place: str) -> Any:
     return click.get_current_context().meta.get(f"rts.{place}")
 
 
+def sqlite_file(address: str) -> Path | None:
+    """The file of a SQLite address; None for another database. Raises Refusal for what is no address."""
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        message = say("The database address must begin with sqlite:/// or postgresql://.")
+        raise refuse("invalid", "database.address", message, "database") from None
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
 def settings() -> Settings:
-    """The settings with what the command line says in place of the environment. Raises Refusal for a wrong variable."""
+    """The settings with what the command line says in place of the environment.
+
+    What it leaves out lies beside what it names: the keyring and the lists beside a SQLite database, the lists beside
+    the keyring. Raises Refusal for a wrong variable.
+    """
     named = {place: given(place) for place in _PLACES if given(place) is not None}
+    file = sqlite_file(named["database"]) if "database" in named else None
+    if file is not None:
+        named["home"] = file.parent
+    elif "keyring" in named:
+        named["home"] = named["keyring"].parent
+    own_lists = file.parent / f"{file.stem}-allocation_lists" if file is not None else None
+    if own_lists is not None and own_lists.is_dir():
+        # Several databases in one folder, as rehearsals leave them, have lists of their own.
+        named.setdefault("lists", own_lists)
     try:
         return Settings(**named)
     except ValidationError as error:

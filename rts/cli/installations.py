@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from rts.access.actor import Actor, actor_of, person_named, service
 from rts.access.sign_in import Confirmation, confirm_password, end_session, sign_in
-from rts.cli.door import settings
+from rts.cli.door import settings, sqlite_file
 from rts.cli.files import read_text
 from rts.installation import follow_recorded_clock, open_store
 from rts.refusal import refuse, say
@@ -24,16 +22,6 @@ from rts.store.transaction import Store
 ADDRESS = "command line"
 
 OPERATOR = service("operator")
-
-
-def sqlite_file(address: str) -> Path | None:
-    """The file of a SQLite address; None for another database. Raises Refusal for what is no address."""
-    try:
-        url = make_url(address)
-    except ArgumentError:
-        message = say("The database address must begin with sqlite:/// or postgresql://.")
-        raise refuse("invalid", "database.address", message, "database") from None
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 @contextmanager

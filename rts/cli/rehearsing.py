@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -23,21 +24,16 @@ from rts.trial.shipped import SHIPPED
 def rehearse(trial: str, seed: int, subjects: int | None, out: Path | None) -> None:
     """Run a whole trial on a test clock through the real deeds, then check everything.
 
-    On a scratch database that is removed afterwards; with --database on that one, which must be empty, its keyring
-    beside it. RTS_DATABASE is not used here.
+    On a scratch database that is removed afterwards; with --database on that one, which must be empty; keyring and
+    lists then stay beside it. RTS_DATABASE and its like are not used here.
     """
+    from rts.rehearsal.rehearse import ground_at, scratch_ground
     from rts.rehearsal.rehearse import rehearse as run_rehearsal
 
-    keyring = given("keyring")
-    with shown_progress("rehearsing") as progress:
-        summary = run_rehearsal(
-            trial,
-            seed=seed,
-            database=given("database"),
-            keyring=Path(keyring) if keyring else None,
-            subjects=subjects,
-            progress=progress,
-        )
+    database = given("database")
+    named = nullcontext(ground_at(database, given("keyring"), given("lists"))) if database else scratch_ground()
+    with named as ground, shown_progress("rehearsing") as progress:
+        summary = run_rehearsal(ground, trial, seed=seed, subjects=subjects, progress=progress)
     if out is not None and str(out) != "-":
         write_text(out, json.dumps(summary.as_json(), indent=2) + "\n", replace=True)
     elif out is not None:
