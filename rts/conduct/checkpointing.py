@@ -22,7 +22,7 @@ from rts.vault.checkpoint import Checkpoint, sign_checkpoint
 
 @dataclass(frozen=True)
 class MakeCheckpoints:
-    """Sign where every chain stands now and send it to the people with these user names; none: to the auditors."""
+    """Sign where every chain stands now and send it to the auditors and the people with these user names."""
 
     recipients: tuple[str, ...] = ()
 
@@ -41,7 +41,8 @@ def make_checkpoints(tx: Transaction, actor: Actor, command: MakeCheckpoints) ->
         tx.session.add(AuditCheckpoint(chain_id=chain.id, count=chain.count, text=texts[-1], made_at=tx.now))
     counts = {chain.chain_id: chain.count for chain in chains}
     tx.audit("audit.checkpointed", "installation", "1", {"counts": counts})
-    people = [the_person(tx, username) for username in command.recipients] or _auditors(tx)
+    named = {the_person(tx, username) for username in command.recipients}
+    people = sorted(named | set(_auditors(tx)), key=lambda person: person.username)
     outbox.write(
         tx,
         "checkpoint",
@@ -69,7 +70,6 @@ def _auditors(tx: Transaction) -> list[Person]:
             or_(RoleGrant.granted_to.is_(None), RoleGrant.granted_to > tx.now),
             Person.closed_at.is_(None),
         )
-        .order_by(Person.username)
         .distinct()
     )
     return list(tx.session.scalars(statement))

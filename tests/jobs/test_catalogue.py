@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from rts.access.actor import service
 from rts.conduct.perform import perform
@@ -17,12 +17,13 @@ from rts.conduct.warning_of_calendars import WarnOfCalendars, warn_of_calendars
 from rts.conduct.warning_of_lists import WarnOfLowLists, warn_of_low_lists
 from rts.jobs.leader import Leadership, leadership_of
 from rts.jobs.scheduler import Scheduler
-from rts.refusal import Refusal
+from rts.refusal import Refusal, refuse, say
 from rts.settings import Settings
 from rts.store.tables import (
     AuditCheckpoint,
     AuditDetail,
     AuditEvent,
+    BlindedLot,
     JobRun,
     ListEntry,
     Notice,
@@ -255,12 +256,12 @@ def test_every_chain_gets_a_signed_checkpoint_that_is_mailed_to_auditors(world: 
     assert world.events("audit.checkpointed") == 1
 
 
-def test_checkpoints_go_to_the_people_named_in_the_settings(world: World, leadership: Leadership) -> None:
-    settings = Settings(checkpoint_recipients="quality, sponsor")
+def test_checkpoints_go_to_the_people_named_in_the_settings_too(world: World, leadership: Leadership) -> None:
+    settings = Settings(checkpoint_recipients="quality, sponsor, auditor")
 
     Scheduler(world.store, settings, leadership).run_due_jobs()
 
-    assert [name for name, _ in mails(world, "checkpoint")] == ["quality", "sponsor"]
+    assert [name for name, _ in mails(world, "checkpoint")] == ["auditor", "quality", "sponsor"]
 
 
 def test_a_person_without_the_right_cannot_run_a_job(world: World) -> None:
@@ -269,3 +270,44 @@ def test_a_person_without_the_right_cannot_run_a_job(world: World) -> None:
 
     assert refused.value.code == "forbidden"
     assert world.events("refused") == 1
+
+
+@pytest.mark.requirement("BLIND-03")
+def test_a_night_with_an_empty_depot_reads_like_a_quiet_one(world: World, scheduler: Scheduler) -> None:
+    for _ in range(3):
+        world.randomise("CN02")
+    with world.store.transaction(write=True) as tx:
+        tx.session.execute(update(BlindedLot).values(released_at=None))
+    world.clock.set(datetime(2026, 1, 9, 13, 5, tzinfo=UTC))
+
+    scheduler.run_due_jobs()
+
+    assert world.shipments("requested") == []
+    assert messages(world, "resupply") == ["Night of 2026-01-09: 2 sites looked at, 0 shipments requested."]
+
+
+def test_an_order_that_failed_for_another_reason_is_tried_again(
+    world: World, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        world.randomise("CN02")
+    world.clock.set(datetime(2026, 1, 9, 13, 5, tzinfo=UTC))
+
+    def database_gone(*_: object) -> None:
+        raise refuse("unavailable", "store.unavailable", say("The database did not answer."))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rts.conduct.resupplying.request_consignment", database_gone)
+        scheduler.run_due_jobs()
+    assert ("resupply", "failed") in runs(world)
+    assert world.shipments("requested") == []
+    assert messages(world, "resupply") == [
+        "Night of 2026-01-09: 2 sites looked at, 0 shipments requested; the orders of 1 sites failed and are "
+        "tried again."
+    ]
+
+    world.clock.advance(timedelta(minutes=10))
+    scheduler.run_due_jobs()
+
+    assert runs(world)[-1] == ("resupply", "done")
+    assert len(world.shipments("requested")) == 1
