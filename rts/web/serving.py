@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from rts.settings import Settings
 
 WORKERS = 2
 THREADS = 8
+LONGEST_STOP_SECONDS = 30
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -40,7 +42,9 @@ def serve(settings: Settings, *, with_scheduler: bool = True) -> None:
     open_store(settings.database_address, settings.keyring_path, settings.lists_path).engine.dispose()
     scheduler: subprocess.Popen[bytes] | None = None
     if with_scheduler:
-        scheduler = subprocess.Popen([sys.executable, "-m", "rts.cli", "scheduler", *_arguments(settings)])  # noqa: S603
+        # The scheduler ends by itself when this process has died without being able to stop it.
+        command = [sys.executable, "-m", "rts.cli", "scheduler", *_arguments(settings), "--parent", str(os.getpid())]
+        scheduler = subprocess.Popen(command)  # noqa: S603  our own program
     options: dict[str, Any] = {
         "bind": f"{settings.host}:{settings.port}",
         "workers": WORKERS,
@@ -60,7 +64,11 @@ def serve(settings: Settings, *, with_scheduler: bool = True) -> None:
     finally:
         if scheduler is not None:
             scheduler.terminate()
-            scheduler.wait(timeout=30)
+            try:
+                scheduler.wait(timeout=LONGEST_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                # A long job is in hand. Every job may be cut anywhere: what it began is rolled back and done again later.
+                scheduler.kill()
 
 
 def _arguments(settings: Settings) -> list[str]:
