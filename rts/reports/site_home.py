@@ -28,7 +28,7 @@ class SubjectVisit:
 
 @dataclass(frozen=True)
 class KitToHandOver:
-    """A kit set aside and not yet handed over; `due` and `last` are the visit's due day and end of window."""
+    """A kit set aside and not yet handed over, with the due day and window of its visit."""
 
     subject: str
     visit: str
@@ -36,6 +36,7 @@ class KitToHandOver:
     kit: str
     assigned_at: datetime
     due: date
+    first: date
     last: date
 
 
@@ -97,7 +98,6 @@ def site_today(tx: Transaction, site: Site) -> SiteToday:
         select(Subject).where(Subject.site_id == site.id, Subject.state == "screened").order_by(Subject.screened_at)
     ).all()
     to_hand_over = _kits_to_hand_over(tx, place)
-    held_back = {kit.subject for kit in to_hand_over}
     due = next_visits(tx, place, in_treatment)
     dispensing = {
         (level, visit.code)
@@ -110,12 +110,11 @@ def site_today(tx: Transaction, site: Site) -> SiteToday:
     ending = []
     for subject in in_treatment:
         visit = due.get(subject.id)
-        if visit is None or visit.first > horizon:
+        if visit is None or visit.state == "set_aside" or visit.first > horizon:
             continue
         if (subject.dose_level, visit.code) in dispensing:
-            if subject.code not in held_back:
-                visits.append(SubjectVisit(subject.code, visit))
-        elif visit.code == place.definition.visits[-1].code and subject.code not in held_back:
+            visits.append(SubjectVisit(subject.code, visit))
+        elif visit.code == place.definition.visits[-1].code:
             ending.append(EndingSubject(subject.code, visit))
     stock = stock_by_expiry(tx, site)
     return SiteToday(
@@ -154,7 +153,7 @@ def _kits_to_hand_over(tx: Transaction, place: Place) -> tuple[KitToHandOver, ..
                 number,
                 assigned_at,
                 due_date(randomised_on, visit),
-                window(randomised_on, visit)[1],
+                *window(randomised_on, visit),
             )
         )
     return tuple(kits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy import func, or_, select
@@ -26,7 +26,7 @@ LIVE = ("assigned", "dispensed")
 class DueVisit:
     """A visit still to be held: its due day and window, local to the site.
 
-    `state` is `coming`, `open` (today lies in the window) or `overdue`.
+    `state` is `coming`, `open` (today lies in the window), `overdue`, or `set_aside` (kits wait to be handed over).
     """
 
     code: str
@@ -204,18 +204,25 @@ def subject_rows(
 
 
 def next_visits(tx: Transaction, place: Place, subjects: Sequence[Subject]) -> dict[int, DueVisit]:
-    """The next visit of each of `subjects` in treatment, by row id; one with kits set aside counts as reached."""
+    """The next visit of each of `subjects` in treatment, by row id: the one kits are set aside for, else the next."""
     if not subjects:
         return {}
     closed: dict[int, set[str]] = {subject.id: set() for subject in subjects}
-    statement = select(Dispensing.subject_id, Dispensing.visit).where(
+    waiting: dict[int, str] = {}
+    statement = select(Dispensing.subject_id, Dispensing.visit, Dispensing.state).where(
         Dispensing.subject_id.in_(closed), Dispensing.state.in_(LIVE)
     )
-    for subject_id, visit in tx.session.execute(statement):
+    for subject_id, visit, state in tx.session.execute(statement):
         closed[subject_id].add(visit)
+        if state == "assigned":
+            waiting[subject_id] = visit
     found = {}
     for subject in subjects:
         if subject.randomised_on is None:
+            continue
+        if subject.id in waiting:
+            held = place.definition.visit(waiting[subject.id])
+            found[subject.id] = replace(_due(held, subject.randomised_on, place.today), state="set_aside")
             continue
         ahead = open_visits(place.definition.visits, closed[subject.id])
         due = [_due(visit, subject.randomised_on, place.today) for visit in ahead]

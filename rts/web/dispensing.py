@@ -19,7 +19,7 @@ from rts.conduct.dispensing import (
     report_kit,
 )
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, Refusal
+from rts.refusal import FailedRule, Refusal, say
 from rts.reports.people import contacts
 from rts.reports.stock import kit_life
 from rts.reports.subjects import subject_life
@@ -29,6 +29,8 @@ from rts.web.here import site_here, subject_here
 from rts.web.reviewed import Answer, chosen, required_reason, reviewed_deed
 
 pages = Pages("dispensing", __name__)
+
+WHAT_HAPPENED = say("Say what happened to the kit.")
 
 
 @pages.page("/trials/<trial>/subjects/<subject>/visits/<visit>/", Permission.DISPENSE, methods=("GET", "POST"))
@@ -87,7 +89,13 @@ def replace(trial: str, subject: str, visit: str, kit: str) -> Answer:
         abort(404)
 
     def command_of(entered: Entered) -> ReplaceKit:
-        return ReplaceKit(trial, subject, kit, chosen(entered, "fate", *FATES, "expired"), required_reason(entered))
+        return ReplaceKit(
+            trial,
+            subject,
+            kit,
+            chosen(entered, "fate", {*FATES, "expired"}, WHAT_HAPPENED),
+            required_reason(entered),
+        )
 
     def replaced_url(_done: Done) -> str:
         return url_for("dispensing.visit", trial=trial, subject=subject, visit=visit)
@@ -106,7 +114,13 @@ def report(trial: str, site: str, kit: str) -> Answer:
         found = kit_life(tx, site_here(tx), kit) or abort(404)
 
     def command_of(entered: Entered) -> ReportKit:
-        return ReportKit(trial, site, kit, chosen(entered, "fate", *FATES), required_reason(entered))
+        return ReportKit(
+            trial,
+            site,
+            kit,
+            chosen(entered, "fate", FATES, WHAT_HAPPENED),
+            required_reason(entered),
+        )
 
     def reported_url(done: Done) -> str:
         return url_for("site.kit", trial=trial, site=site, kit=done.ids["kit"])

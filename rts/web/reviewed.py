@@ -6,7 +6,7 @@ nothing typed is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flask import redirect, render_template, request
@@ -26,11 +26,11 @@ def carried(form: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in form.items() if name not in NOT_CARRIED}
 
 
-def chosen(entered: Entered, name: str, *options: str) -> str:
-    """One of `options`; anything else asks for a choice."""
+def chosen(entered: Entered, name: str, options: Collection[str], otherwise: Message) -> str:
+    """One of `options`; anything else is refused in the words of `otherwise`."""
     value = entered.text(name, 40)
     if value not in options:
-        entered.failed.append(FailedRule("form.choice", say("Choose one."), name))
+        entered.failed.append(FailedRule("form.choice", otherwise, name))
     return value
 
 

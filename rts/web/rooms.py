@@ -102,9 +102,18 @@ def _urls_of(tx: Transaction, grant: Grant) -> dict[str, Any]:
     return named
 
 
+# Pages that belong to another room than the first of their module.
+ROOM_OF = {
+    "site.kit": "site.stock",
+    "dispensing.visit": "subjects.subject_list",
+    "dispensing.replace": "subjects.subject_list",
+    "dispensing.report": "site.stock",
+}
+
+
 def _room_here(found: Iterable[str]) -> str:
     """Which of the rooms `found` the page being made belongs to: the room itself, or the first of the same module."""
-    if (endpoint := str(request.endpoint)) in set(found):
+    if (endpoint := ROOM_OF.get(str(request.endpoint), str(request.endpoint))) in set(found):
         return endpoint
     return next((endpoint for endpoint in found if endpoint.partition(".")[0] == request.blueprint), "")
 

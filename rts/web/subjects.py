@@ -14,7 +14,7 @@ from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of
 from rts.conduct.randomising import MEANING, RandomiseSubject, failed_rules, randomise_subject
 from rts.conduct.screening import SEXES, FailScreening, ScreenSubject, fail_screening, screen_subject
-from rts.refusal import FailedRule, Refusal
+from rts.refusal import FailedRule, Refusal, say
 from rts.reports.people import contacts
 from rts.reports.subjects import randomisation_record, stratification, subject_life, subject_rows
 from rts.store.tables import Subject
@@ -81,7 +81,7 @@ def screen(trial: str, site: str) -> Answer:
             site,
             entered.day("consent_on"),
             entered.whole("year_of_birth"),
-            chosen(entered, "sex", *SEXES),
+            chosen(entered, "sex", SEXES, say("Choose female or male.")),
             entered.text("previous", 40).upper(),
             entered.text("is_new_person") == "yes",
         )
@@ -117,7 +117,7 @@ def end(trial: str, subject: str) -> Answer:
     """End a subject's treatment: completed or withdrawn."""
 
     def command_of(entered: Entered) -> EndTreatment:
-        how = chosen(entered, "how", "withdrawn", "completed")
+        how = chosen(entered, "how", ("withdrawn", "completed"), say("Choose withdrawn or completed."))
         reason = required_reason(entered) if how == "withdrawn" else entered.text("reason")
         return EndTreatment(trial, subject, how, reason)
 

@@ -94,7 +94,7 @@ def outcome(code: str) -> Word:
         "good": (_("Good"), "good"),
         "damaged": (_("Damaged"), "stop"),
         "missing": (_("Missing"), "stop"),
-        "excursion": (_("Temperature excursion"), "wait"),
+        "excursion": (_("Excursion"), "wait"),
     }[code]
 
 
