@@ -88,6 +88,8 @@ def newest(table: str, condition: str) -> str:
 
 RECEIVED = newest("kit_move", "move = 'receive_good'")
 UNBLINDED = newest("audit_event", "action = 'subject.unblinded'")
+SEALED_DETAIL = "(SELECT detail_box FROM audit_detail WHERE detail_box IS NOT NULL ORDER BY event_id LIMIT 1)"
+LAST_SEALED = "(SELECT max(event_id) FROM audit_detail WHERE detail_box IS NOT NULL)"
 CHAIN = "(SELECT id FROM audit_chain WHERE trial_id IS NOT NULL)"
 EVENT_40 = newest("audit_event", f"number = 40 AND chain_id = {CHAIN}")
 LAST_SUBJECT = "(SELECT max(id) FROM subject)"
@@ -211,7 +213,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
         {"definition.digest"},
     ),
     "the sealed definition": (
-        ("UPDATE definition_version SET restricted_box = (SELECT min(detail_box) FROM audit_detail)",),
+        (f"UPDATE definition_version SET restricted_box = {SEALED_DETAIL}",),
         {"definition.sealed"},
     ),
     "an event edited": (
@@ -230,10 +232,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
         {"audit.detail"},
     ),
     "a sealed detail replaced": (
-        (
-            "UPDATE audit_detail SET detail_box = (SELECT min(detail_box) FROM audit_detail) WHERE detail_box ="
-            " (SELECT max(detail_box) FROM audit_detail)",
-        ),
+        (f"UPDATE audit_detail SET detail_box = {SEALED_DETAIL} WHERE event_id = {LAST_SEALED}",),
         {"audit.detail"},
     ),
     "a detail removed without a word": (
@@ -283,9 +282,11 @@ def test_the_tail_of_a_trail_cut_off_behind_its_head_is_found_by_the_checkpoint(
 def test_a_kit_of_the_other_treatment_is_found_without_naming_a_treatment(lived_in: World) -> None:
     with lived_in.store.transaction(write=True) as tx:
         held = tx.session.scalars(select(Kit).where(Kit.state == KitState.ASSIGNED)).one()
-        shelf = tx.session.scalars(
-            select(Kit).where(Kit.state == KitState.AVAILABLE, Kit.site_id == held.site_id)
-        ).all()
+        # Kits that have only been received, so that the ledger of one can be put in place of the other's.
+        fresh = select(Kit).where(
+            Kit.state == KitState.AVAILABLE, Kit.site_id == held.site_id, Kit.moves == held.moves - 1
+        )
+        shelf = tx.session.scalars(fresh.order_by(Kit.number)).all()
         opened = open_kits(tx, [held, *shelf], tx.opener())
         other = next(kit.kit for kit in opened[1:] if kit.kit_type != opened[0].kit_type)
         holder = tx.session.get_one(Subject, held.subject_id)
