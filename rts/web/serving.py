@@ -67,7 +67,8 @@ def serve(settings: Settings, *, with_scheduler: bool = True) -> None:
             try:
                 scheduler.wait(timeout=LONGEST_STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                # A long job is in hand. Every job may be cut anywhere: what it began is rolled back and done again later.
+                # A long job is in hand. Every job may be cut anywhere: what it began is rolled back and done again
+                # later.
                 scheduler.kill()
 
 
