@@ -40,10 +40,10 @@ WORTH_TRYING: dict[Role, Message] = {
     Role.PHYSICIAN: say("Break the code of one subject, as in an emergency."),
     Role.DEPOT_OPERATOR: say("Pick a requested shipment and hand it to the carrier."),
     Role.SUPPLY_MANAGER: say("Look at stock and recruitment, and request a shipment."),
-    Role.QUALITY: say("Decide on kits in quarantine."),
+    Role.QUALITY: say("Release a lot whose list is active, and decide on kits in quarantine."),
     Role.TRIAL_MANAGER: say("Activate the approved list, and read the audit trail."),
     Role.SPONSOR_CONTACT: say("Read how the trial goes."),
-    Role.STATISTICIAN: say("Approve the list that the other statistician generated."),
+    Role.STATISTICIAN: say("Approve the list that waits, unless you generated it."),
     Role.AUDITOR: say("Filter the audit trail."),
     Role.ADMINISTRATOR: say("Add an account and grant a role."),
 }
