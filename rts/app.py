@@ -28,6 +28,7 @@ from rts.web import (
     sign_in,
     site,
     subjects,
+    supply,
     trial,
     unblinding,
     words,
@@ -91,4 +92,5 @@ ALL_PAGES = (
     receiving.pages,
     trial.pages,
     depot.pages,
+    supply.pages,
 )
