@@ -71,6 +71,7 @@ class ChainReader:
     chain_id: bytes
     checkpoints: tuple[Checkpoint, ...] = ()
     count: int = 0
+    highest: int = 0
     head: bytes = b""
     last_at: str = ""
     findings: list[Finding] = field(default_factory=list)
@@ -97,6 +98,7 @@ class ChainReader:
             )
             if isinstance(number, int) and number > 0:
                 self.count = number  # one gap is one finding, not one for every later event
+        self.highest = max(self.highest, self.count)
         if next_hash(self.head, event.header).hex() != event.hash:
             self._found(
                 "audit.hash",
@@ -167,12 +169,12 @@ class ChainReader:
         for checkpoint in self.checkpoints:
             if checkpoint.chain_id != self.chain_id:
                 self._found("audit.other_chain", say("The checkpoint is of another audit trail."))
-            elif checkpoint.count > self.count:
+            elif checkpoint.count > self.highest:
                 self._found(
                     "audit.truncated",
                     say(
                         "The trail ends at event %(count)d, but %(signed)d were signed for: its tail is missing.",
-                        count=self.count,
+                        count=self.highest,
                         signed=checkpoint.count,
                     ),
                 )
