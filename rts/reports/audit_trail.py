@@ -226,7 +226,7 @@ def _rows(tx: Transaction, found: Iterable[tuple[AuditEvent, AuditDetail | None]
     names = printed_names(tx, {event.actor for event, _ in pairs})
     site_ids = {event.site_id for event, _ in pairs if event.site_id is not None}
     site_rows = tx.session.execute(select(Site.id, Site.code).where(Site.id.in_(site_ids))).all()
-    sites: dict[int, str] = dict(row.tuple() for row in site_rows)
+    sites: dict[int, str] = {row.id: row.code for row in site_rows}
     return tuple(
         EventRow(
             event.number,

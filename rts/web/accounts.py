@@ -141,7 +141,7 @@ def add() -> Answer:
     return _show("add.html", status, failed=failed, entered=request.form, key=new_key())
 
 
-@pages.page("/accounts/<username>", ACCOUNTS)
+@pages.page("/accounts/people/<username>", ACCOUNTS)
 def person(username: str) -> Answer:
     """One account: its roles now and before, and what happened to it."""
     with store().transaction() as tx:
@@ -160,7 +160,7 @@ def person(username: str) -> Answer:
     )
 
 
-@pages.page("/accounts/<username>/grant", ACCOUNTS, methods=("GET", "POST"))
+@pages.page("/accounts/people/<username>/grant", ACCOUNTS, methods=("GET", "POST"))
 def grant(username: str) -> Answer:
     """Grant a role."""
     failed: tuple[FailedRule, ...] = ()
@@ -207,7 +207,7 @@ def end_role(number: int) -> Answer:
     )
 
 
-@pages.page("/accounts/<username>/unlock", ACCOUNTS, methods=("GET", "POST"))
+@pages.page("/accounts/people/<username>/unlock", ACCOUNTS, methods=("GET", "POST"))
 def unlock(username: str) -> Answer:
     """Unlock an account."""
     return _with_reason(
@@ -215,7 +215,7 @@ def unlock(username: str) -> Answer:
     )
 
 
-@pages.page("/accounts/<username>/close", ACCOUNTS, methods=("GET", "POST"))
+@pages.page("/accounts/people/<username>/close", ACCOUNTS, methods=("GET", "POST"))
 def close(username: str) -> Answer:
     """Close an account for good."""
     return _with_reason(
@@ -223,7 +223,7 @@ def close(username: str) -> Answer:
     )
 
 
-@pages.page("/accounts/<username>/password", ACCOUNTS, methods=("GET", "POST"))
+@pages.page("/accounts/people/<username>/password", ACCOUNTS, methods=("GET", "POST"))
 def reset_password(username: str) -> Answer:
     """Give a new first password, shown once, in the answer."""
     failed: tuple[FailedRule, ...] = ()
