@@ -46,16 +46,10 @@ class Settings(BaseSettings):
 
     @property
     def keyring_path(self) -> Path:
-        """Where the keyring is; beside the database unless another place is named."""
-        return self.keyring or self._folder / "keyring.json"
+        """Where the keyring is."""
+        return self.keyring or self.home / "keyring.json"
 
     @property
     def lists_path(self) -> Path:
-        """Where the sealed lists are; beside the database unless another place is named."""
-        return self.lists or self._folder / "allocation_lists"
-
-    @property
-    def _folder(self) -> Path:
-        """The folder of the SQLite file; `home` with a database server."""
-        _, is_sqlite, file = self.database_address.partition("sqlite:///")
-        return Path(file).parent if is_sqlite else self.home
+        """Where the sealed lists are."""
+        return self.lists or self.home / "allocation_lists"

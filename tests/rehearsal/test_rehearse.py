@@ -67,7 +67,8 @@ def troubled(new_database: Callable[[], str], tmp_path: Path) -> tuple[Summary, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.requirement("RAND-04")
+@pytest.mark.requirement("DISP-05")
+@pytest.mark.requirement("SHIP-03")
 def test_a_trial_in_which_much_goes_wrong_is_told_whole_and_checks_clean(
     troubled: tuple[Summary, dict[str, dict[str, int]]],
 ) -> None:
@@ -113,7 +114,6 @@ def test_the_same_seed_gives_twenty_subjects_the_same_story_again_and_on_both_da
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.requirement("RAND-04")
 def test_the_whole_trial_of_seed_1_ends_with_146_randomised_and_nobody_turned_away() -> None:
     with scratch_ground() as ground:
         summary = rehearse(ground, seed=1)
