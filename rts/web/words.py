@@ -1,117 +1,137 @@
-"""The words and shapes in which the codes of states, moves and outcomes are shown. Each answers (word, tone)."""
+"""The words and shapes in which the codes of states, moves and outcomes are shown: (word, tone).
+
+The words are translated when shown, one by one: a table asks for them once a row.
+"""
 
 from __future__ import annotations
 
 from flask import Flask
-from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _
 
 Word = tuple[str, str]
 
 
+SUBJECT_STATES: dict[str, Word] = {
+    "screened": (_("In screening"), "busy"),
+    "screen_failed": (_("Screening failed"), "quiet"),
+    "randomised": (_("In treatment"), "good"),
+    "withdrawn": (_("Withdrawn"), "stop"),
+    "completed": (_("Completed"), "info"),
+}
+
+VISIT_STATES: dict[str, Word] = {
+    "dispensed": (_("Dispensed"), "good"),
+    "set_aside": (_("Kit set aside"), "busy"),
+    "open": (_("Due now"), "wait"),
+    "overdue": (_("Window over"), "stop"),
+    "coming": (_("Coming"), "planned"),
+    "passed": (_("Passed over"), "quiet"),
+    "not_held": (_("Not held"), "quiet"),
+}
+
+KIT_STATES: dict[str, Word] = {
+    "packed": (_("Packed"), "quiet"),
+    "in_depot": (_("In the depot"), "quiet"),
+    "requested": (_("Requested"), "planned"),
+    "in_transit": (_("On its way"), "busy"),
+    "available": (_("Available"), "good"),
+    "assigned": (_("Set aside"), "busy"),
+    "dispensed": (_("Dispensed"), "info"),
+    "quarantined": (_("Quarantined"), "wait"),
+    "damaged": (_("Damaged"), "stop"),
+    "missing": (_("Missing on receipt"), "stop"),
+    "lost_in_transit": (_("Lost on the way"), "stop"),
+    "lost": (_("Lost"), "stop"),
+    "expired": (_("Expired"), "stop"),
+    "rejected": (_("Rejected"), "stop"),
+}
+
+KIT_MOVES: dict[str, Word] = {
+    "release_lot": (_("Lot released"), "info"),
+    "request": (_("Requested"), "info"),
+    "cancel_request": (_("Request cancelled"), "quiet"),
+    "ship": (_("Shipped to the site"), "busy"),
+    "receive_good": (_("Received in good order"), "good"),
+    "receive_damaged": (_("Received damaged"), "stop"),
+    "receive_missing": (_("Missing on receipt"), "stop"),
+    "receive_excursion": (_("Received after a temperature excursion: quarantined"), "wait"),
+    "lose_in_transit": (_("Lost on the way"), "stop"),
+    "quarantine": (_("Quarantined"), "wait"),
+    "release_from_quarantine": (_("Released from quarantine"), "good"),
+    "reject": (_("Rejected"), "stop"),
+    "assign": (_("Set aside for a subject"), "busy"),
+    "unassign": (_("Put back on the shelf"), "quiet"),
+    "dispense": (_("Handed over"), "good"),
+    "report_damaged": (_("Reported damaged"), "stop"),
+    "report_lost": (_("Reported lost"), "stop"),
+    "expire": (_("Expired"), "stop"),
+}
+
+SHIPMENT_STATES: dict[str, Word] = {
+    "requested": (_("Being prepared"), "planned"),
+    "picked": (_("Being prepared"), "planned"),
+    "in_transit": (_("On its way"), "busy"),
+    "received": (_("Received"), "good"),
+    "lost": (_("Lost"), "stop"),
+    "cancelled": (_("Cancelled"), "quiet"),
+}
+
+OUTCOMES: dict[str, Word] = {
+    "good": (_("Good"), "good"),
+    "damaged": (_("Damaged"), "stop"),
+    "missing": (_("Missing"), "stop"),
+    "excursion": (_("Excursion"), "wait"),
+}
+
+FATES: dict[str, str] = {
+    "damaged": _("damaged"),
+    "lost": _("lost"),
+    "expired": _("lasts no longer long enough"),
+    "withdrawn": _("subject withdrawn"),
+    "completed": _("treatment completed"),
+}
+
+SEXES: dict[str, str] = {"female": _("female"), "male": _("male")}
+
+
 def subject_state(state: str) -> Word:
     """A subject's state."""
-    return {
-        "screened": (_("In screening"), "busy"),
-        "screen_failed": (_("Screening failed"), "quiet"),
-        "randomised": (_("In treatment"), "good"),
-        "withdrawn": (_("Withdrawn"), "stop"),
-        "completed": (_("Completed"), "info"),
-    }[state]
+    return SUBJECT_STATES[state]
 
 
 def visit_state(state: str) -> Word:
     """Where a visit of a subject stands."""
-    return {
-        "dispensed": (_("Dispensed"), "good"),
-        "set_aside": (_("Kit set aside"), "busy"),
-        "open": (_("Due now"), "wait"),
-        "overdue": (_("Window over"), "stop"),
-        "coming": (_("Coming"), "planned"),
-        "passed": (_("Passed over"), "quiet"),
-        "not_held": (_("Not held"), "quiet"),
-    }[state]
+    return VISIT_STATES[state]
 
 
 def kit_state(state: str) -> Word:
     """A kit's state, as the people of a site say it."""
-    return {
-        "packed": (_("Packed"), "quiet"),
-        "in_depot": (_("In the depot"), "quiet"),
-        "requested": (_("Requested"), "planned"),
-        "in_transit": (_("On its way"), "busy"),
-        "available": (_("Available"), "good"),
-        "assigned": (_("Set aside"), "busy"),
-        "dispensed": (_("Dispensed"), "info"),
-        "quarantined": (_("Quarantined"), "wait"),
-        "damaged": (_("Damaged"), "stop"),
-        "missing": (_("Missing on receipt"), "stop"),
-        "lost_in_transit": (_("Lost on the way"), "stop"),
-        "lost": (_("Lost"), "stop"),
-        "expired": (_("Expired"), "stop"),
-        "rejected": (_("Rejected"), "stop"),
-    }[state]
+    return KIT_STATES[state]
 
 
 def kit_move(move: str) -> Word:
     """What happened to a kit."""
-    return {
-        "release_lot": (_("Lot released"), "info"),
-        "request": (_("Requested"), "info"),
-        "cancel_request": (_("Request cancelled"), "quiet"),
-        "ship": (_("Shipped to the site"), "busy"),
-        "receive_good": (_("Received in good order"), "good"),
-        "receive_damaged": (_("Received damaged"), "stop"),
-        "receive_missing": (_("Missing on receipt"), "stop"),
-        "receive_excursion": (_("Received after a temperature excursion: quarantined"), "wait"),
-        "lose_in_transit": (_("Lost on the way"), "stop"),
-        "quarantine": (_("Quarantined"), "wait"),
-        "release_from_quarantine": (_("Released from quarantine"), "good"),
-        "reject": (_("Rejected"), "stop"),
-        "assign": (_("Set aside for a subject"), "busy"),
-        "unassign": (_("Put back on the shelf"), "quiet"),
-        "dispense": (_("Handed over"), "good"),
-        "report_damaged": (_("Reported damaged"), "stop"),
-        "report_lost": (_("Reported lost"), "stop"),
-        "expire": (_("Expired"), "stop"),
-    }[move]
+    return KIT_MOVES[move]
 
 
 def shipment_state(state: str) -> Word:
     """A shipment's state, as the site sees it."""
-    return {
-        "requested": (_("Being prepared"), "planned"),
-        "picked": (_("Being prepared"), "planned"),
-        "in_transit": (_("On its way"), "busy"),
-        "received": (_("Received"), "good"),
-        "lost": (_("Lost"), "stop"),
-        "cancelled": (_("Cancelled"), "quiet"),
-    }[state]
+    return SHIPMENT_STATES[state]
 
 
 def outcome(code: str) -> Word:
     """How a kit arrived."""
-    return {
-        "good": (_("Good"), "good"),
-        "damaged": (_("Damaged"), "stop"),
-        "missing": (_("Missing"), "stop"),
-        "excursion": (_("Excursion"), "wait"),
-    }[code]
+    return OUTCOMES[code]
 
 
 def fate(code: str) -> str:
     """Why a kit was replaced or put back."""
-    return {
-        "damaged": _("damaged"),
-        "lost": _("lost"),
-        "expired": _("lasts no longer long enough"),
-        "withdrawn": _("subject withdrawn"),
-        "completed": _("treatment completed"),
-    }.get(code, code)
+    return FATES.get(code, code)
 
 
 def sex(code: str) -> str:
     """A subject's sex."""
-    return {"female": _("female"), "male": _("male")}[code]
+    return SEXES[code]
 
 
 def install(app: Flask) -> None:
