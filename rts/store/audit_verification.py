@@ -25,7 +25,7 @@ from rts.vault.checkpoint import Checkpoint, verify_checkpoint
 FORMAT = "rts/audit-export/1"
 
 # What deeds seal. A refusal is sealed when a failed rule depends on an arm.
-SEALED_ACTIONS = frozenset({"allocation.taken", "kits.picked", "refused"})
+SEALED_ACTIONS = frozenset({"allocation.taken", "detail.opened", "kits.picked", "lists.checked", "refused"})
 
 # The event that removes a detail: its object is the event whose detail is gone, its detail names two approvers.
 REMOVAL_ACTION = "detail.removed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+import rts
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.refusal import Refusal
@@ -242,7 +244,7 @@ def test_two_exports_at_one_moment_are_equal_byte_for_byte(told: World) -> None:
 def test_a_detail_taken_from_the_database_is_missed_in_the_export(told: World) -> None:
     damage(
         told.store.engine,
-        "DELETE FROM audit_detail WHERE event_id = (SELECT max(id) FROM audit_event WHERE action = 'subject.unblinded')",
+        "DELETE FROM audit_detail WHERE event_id = (SELECT id FROM audit_event WHERE action = 'subject.unblinded')",
     )
     with told.store.transaction() as tx:
         text = tx.session.query(AuditCheckpoint).order_by(AuditCheckpoint.id).first()
@@ -251,3 +253,16 @@ def test_a_detail_taken_from_the_database_is_missed_in_the_export(told: World) -
     found = verify_export(exported(told), text.text, told.store.vault.keyring.audit_public_key()).findings
 
     assert "audit.detail_missing" in [finding.rule for finding in found]
+
+
+def test_every_action_that_deeds_seal_may_say_that_it_is_sealed() -> None:
+    sealed = set()
+    for file in (Path(rts.__file__).parent / "conduct").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            is_audit = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "audit"
+            if is_audit and any(word.arg == "sealed" for word in node.keywords):
+                action = node.args[0]
+                assert isinstance(action, ast.Constant), f"{file.name}:{node.lineno}: say which action is sealed"
+                sealed.add(action.value)
+
+    assert sealed == SEALED_ACTIONS

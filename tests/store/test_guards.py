@@ -1,0 +1,171 @@
+"""What the database itself refuses, whatever the code lets slip: raw SQL against constraints and triggers."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from tests.world import World
+
+EVIDENCE = [
+    "audit_event",
+    "audit_detail",
+    "audit_mention",
+    "kit_move",
+    "signature",
+    "definition_version",
+    "code_break",
+]
+KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
+# A change of each table that the code never makes.
+CHANGES = {
+    "audit_event": "actor = 'nobody'",
+    "audit_detail": "detail = 'x', salt = 'x', detail_box = NULL",
+    "audit_mention": "code = 'x'",
+    "kit_move": "doer = 'nobody'",
+    "signature": "printed_name = 'Nobody'",
+    "definition_version": "public_text = ''",
+    "code_break": "reason = 'x'",
+}
+
+
+@pytest.fixture
+def lived(world: World) -> World:
+    """A world with at least one row of every kind of evidence."""
+    subject = world.randomise("CN02")
+    world.dispense(subject)
+    world.do(unblind_subject, "physician.cn02", UnblindSubject("SIRIUS", subject, "test", False), sign=True)
+    return world
+
+
+def refused(world: World, statement: str, expected: type[DBAPIError] = IntegrityError) -> str:
+    """Run `statement`, which the database must refuse; returns its words."""
+    before = world.rows()
+    with pytest.raises(expected) as caught, world.store.transaction(write=True) as tx:
+        tx.session.execute(text(statement))
+    assert world.rows() == before
+    return str(caught.value.orig)
+
+
+@pytest.mark.requirement("AUD-02")
+@pytest.mark.parametrize("table", EVIDENCE)
+def test_evidence_is_never_changed(lived: World, table: str) -> None:
+    assert f"rows of {table} are evidence" in refused(lived, f"UPDATE {table} SET {CHANGES[table]}")
+
+
+@pytest.mark.requirement("AUD-02")
+@pytest.mark.requirement("RAND-07")
+@pytest.mark.parametrize("table", EVIDENCE + KEPT)
+def test_nothing_is_ever_deleted(lived: World, table: str) -> None:
+    if table in ("kit", "list_entry"):
+        with lived.store.transaction(write=True) as tx:
+            assert tx.session.scalar(text(f"SELECT count(*) FROM {table}"))
+
+    refused(lived, f"DELETE FROM {table}")
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("table", EVIDENCE + KEPT)
+def test_no_table_is_emptied_behind_the_row_triggers(lived: World, table: str) -> None:
+    assert "evidence" in refused(lived, f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.requirement("RAND-02")
+def test_no_entry_is_skipped(lived: World) -> None:
+    screened = lived.screen("CN02")
+
+    words = refused(
+        lived,
+        f"UPDATE list_entry SET used_at = '2026-01-08', subject_id = (SELECT id FROM subject WHERE code = '{screened}')"
+        " WHERE position = 3 AND stratum = 'SLEDAI-HIGH.STEROID-LOW'",
+    )
+
+    assert "an earlier entry of this stratum is unused" in words
+
+
+@pytest.mark.requirement("RAND-03")
+@pytest.mark.requirement("RAND-07")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "subject_id = NULL, used_at = NULL",
+        "subject_id = (SELECT max(id) FROM subject)",
+        "position = 999",
+        "stratum = 'SLEDAI-LOW.STEROID-LOW', position = 999",
+        "record = (SELECT record FROM list_entry WHERE position = 9 AND stratum = 'SLEDAI-HIGH.STEROID-LOW')",
+    ],
+)
+def test_a_used_entry_stays_as_it_is(lived: World, change: str) -> None:
+    lived.screen("CN02")
+
+    refused(lived, f"UPDATE list_entry SET {change} WHERE subject_id IS NOT NULL")
+
+
+@pytest.mark.requirement("RAND-03")
+@pytest.mark.requirement("RAND-06")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        # one subject, one entry
+        "UPDATE list_entry SET used_at = '2026-01-08', subject_id = (SELECT min(id) FROM subject)"
+        " WHERE position = 2 AND stratum = 'SLEDAI-HIGH.STEROID-LOW'",
+        # used by nobody
+        "UPDATE list_entry SET used_at = '2026-01-08' WHERE position = 2 AND stratum = 'SLEDAI-HIGH.STEROID-LOW'",
+        # randomised without a number, a number without being randomised, a state that contradicts them
+        "UPDATE subject SET randomisation_number = NULL",
+        "UPDATE subject SET randomisation_number = 'R1'",
+        "UPDATE subject SET state = 'screen_failed'",
+        "UPDATE subject SET state = 'vanished'",
+        "UPDATE subject SET code = 'CN02-999'",
+        # kits: two in one slot, one without a holder, one nowhere, another number
+        "UPDATE kit SET subject_id = NULL WHERE state = 'dispensed'",
+        "UPDATE kit SET state = 'available' WHERE state = 'dispensed'",
+        "UPDATE kit SET site_id = NULL WHERE state = 'available'",
+        "UPDATE kit SET number = 'K1' WHERE state = 'dispensed'",
+        "UPDATE dispensing SET kit_id = (SELECT min(id) FROM kit)",
+        # grants: ended once, never rewritten
+        "UPDATE role_grant SET role = 'statistician'",
+        "UPDATE role_grant SET granted_from = '2020-01-01'",
+        "UPDATE person SET username = 'x' WHERE id = 1",
+        # lists: what was sealed and who did it
+        "UPDATE list_file SET file_digest = 'x'",
+        "UPDATE list_file SET approved_by = 'statistician.one'",
+        "UPDATE list_file SET seed_mark = 'x' WHERE id = 1",
+        "UPDATE installation SET id = 2",
+        "UPDATE installation SET environment = 'staging'",
+    ],
+)
+def test_the_database_holds_the_rules_by_itself(lived: World, statement: str) -> None:
+    refused(lived, statement)
+
+
+@pytest.mark.requirement("DISP-04")
+def test_a_kit_is_given_once(lived: World) -> None:
+    refused(
+        lived,
+        "INSERT INTO dispensing (subject_id, visit, slot, attempt, kit_id, state, version_id, assigned_at, assigned_by)"
+        " SELECT subject_id, 'W4', slot, 1, kit_id, 'assigned', version_id, assigned_at, assigned_by FROM dispensing",
+    )
+
+
+@pytest.mark.requirement("DISP-04")
+def test_a_visit_holds_one_kit_a_slot(lived: World) -> None:
+    refused(
+        lived,
+        "INSERT INTO dispensing (subject_id, visit, slot, attempt, kit_id, state, version_id, assigned_at, assigned_by)"
+        " SELECT subject_id, visit, slot, 2, (SELECT min(id) FROM kit WHERE state = 'available'), 'assigned',"
+        " version_id, assigned_at, assigned_by FROM dispensing",
+    )
+
+
+def test_an_ended_grant_stays_ended(lived: World) -> None:
+    with lived.store.transaction(write=True) as tx:
+        tx.session.execute(text("UPDATE role_grant SET granted_to = '2026-01-08', ended_by = 'x' WHERE id = 1"))
+
+    refused(lived, "UPDATE role_grant SET granted_to = NULL WHERE id = 1")
+
+
+def test_foreign_keys_are_on(lived: World) -> None:
+    refused(lived, "UPDATE kit SET site_id = 999 WHERE state = 'available'")
