@@ -241,6 +241,8 @@ def unlock_account(tx: Transaction, actor: Actor, command: UnlockAccount) -> Don
     """Unlock. Raises Refusal when the account is not locked."""
     require(tx, actor, Permission.ACCOUNTS)
     person = the_person(tx, command.username)
+    if not command.reason.strip():
+        raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
     if person.locked_at is None:
         raise refuse("conflict", "account.not_locked", say("The account is not locked."), "username")
     person.locked_at, person.failed_sign_ins = None, 0

@@ -26,6 +26,7 @@ from rts.store.tables import (
     AuditDetail,
     AuditEvent,
     AuditMention,
+    ListFile,
     Person,
     Site,
     Trial,
@@ -34,7 +35,12 @@ from rts.store.transaction import Transaction
 
 # A refusal is sealed when one of its rules depends on an arm. Were the others shown with their rules, a refusal
 # without would name itself.
-NEVER_DETAILED = frozenset({"refused", "allocation.taken", "kits.picked", "detail.opened"})
+NEVER_DETAILED = frozenset({"refused", "allocation.taken", "kits.picked", "lists.checked", "detail.opened"})
+
+# A list is named by its commitment here: list ids are for unblinded eyes.
+LIST_OBJECTS = frozenset({"list", "list_id"})
+LIST_NAMES = frozenset({"list", "list_id", "plan"})
+SHOWN_OF_COMMITMENT = 12
 
 EXPORT_BATCH = 1000
 
@@ -131,7 +137,7 @@ def trail(
         .order_by(AuditEvent.number.desc())
         .limit(limit + 1)
     ).all()
-    rows = _rows(tx, [(event, detail) for event, detail in found[:limit]])
+    rows = _rows(tx, trial, [(event, detail) for event, detail in found[:limit]])
     return TrailPage(rows, rows[-1].number if len(found) > limit else None, chain.count, zone)
 
 
@@ -160,7 +166,7 @@ def event_page(tx: Transaction, trial: Trial | None, number: int) -> EventPage:
         select(AuditEvent.hash).where(AuditEvent.chain_id == chain.id, AuditEvent.number == number - 1)
     )
     return EventPage(
-        _rows(tx, [(found[0], found[1])])[0],
+        _rows(tx, trial, [(found[0], found[1])])[0],
         chain.chain_id,
         previous or first_hash(bytes.fromhex(chain.chain_id)).hex(),
         chain.count,
@@ -183,7 +189,7 @@ def detail_shown(action: str, detail: AuditDetail | None) -> dict[str, Any] | No
     """What is shown of a detail: nothing for the kinds that can be sealed, and for one that was removed."""
     if action in NEVER_DETAILED or detail is None or detail.detail is None:
         return None
-    facts: dict[str, Any] = json.loads(detail.detail)
+    facts = {name: value for name, value in json.loads(detail.detail).items() if name not in LIST_NAMES}
     return facts or None
 
 
@@ -221,8 +227,17 @@ def _conditions(tx: Transaction, trial: Trial | None, wanted: Wanted, zone: str)
     return conditions
 
 
-def _rows(tx: Transaction, found: Iterable[tuple[AuditEvent, AuditDetail | None]]) -> tuple[EventRow, ...]:
+def _rows(
+    tx: Transaction, trial: Trial | None, found: Iterable[tuple[AuditEvent, AuditDetail | None]]
+) -> tuple[EventRow, ...]:
     pairs = list(found)
+    list_ids = {event.object_id for event, _ in pairs if event.object_type in LIST_OBJECTS}
+    list_rows = tx.session.execute(
+        select(ListFile.list_id, ListFile.commitment).where(
+            ListFile.trial_id == (trial.id if trial else None), ListFile.list_id.in_(list_ids)
+        )
+    ).all()
+    lists = {row.list_id: row.commitment[:SHOWN_OF_COMMITMENT] for row in list_rows}
     names = printed_names(tx, {event.actor for event, _ in pairs})
     site_ids = {event.site_id for event, _ in pairs if event.site_id is not None}
     site_rows = tx.session.execute(select(Site.id, Site.code).where(Site.id.in_(site_ids))).all()
@@ -237,7 +252,7 @@ def _rows(tx: Transaction, found: Iterable[tuple[AuditEvent, AuditDetail | None]
             event.organisation,
             event.action,
             event.object_type,
-            event.object_id,
+            lists.get(event.object_id, "–") if event.object_type in LIST_OBJECTS else event.object_id,
             sites.get(event.site_id, "") if event.site_id is not None else "",
             detail_shown(event.action, detail),
             event.detail_digest,

@@ -149,6 +149,7 @@ def test_the_subject_is_found_however_it_is_typed(world: World, app: Flask, type
     assert found.headers["Location"] == f"/trials/SIRIUS/subjects/{subject}/code-break"
 
 
+@pytest.mark.requirement("UNBL-10")
 def test_another_sites_subject_is_not_found(world: World, app: Flask) -> None:
     subject = world.randomise("CN03")
     physician = At(app).sign_in("physician.cn02")

@@ -1,0 +1,197 @@
+"""The audit trail over HTTP: filters, events, exports, and nothing of what is sealed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from rts.app import create_app
+from rts.conduct.perform import perform
+from rts.conduct.reading_sealed import ReadSealedDetail, read_sealed_detail
+from rts.refusal import Refusal
+from rts.reports.audit_trail import NEVER_DETAILED, Wanted, safe_cell, trail
+from rts.store.tables import AuditDetail, AuditEvent, ListFile
+from rts.trial.reading import read_definition, read_restricted
+from rts.trial.shipped import shipped_definition
+from tests.web.doors import Person as At
+from tests.web.doors import token_in, words_of
+from tests.world import World
+
+
+@pytest.fixture
+def app(world: World) -> Flask:
+    return create_app(world.store)
+
+
+def number_of(world: World, action: str) -> int:
+    with world.store.transaction() as tx:
+        statement = select(AuditEvent.number).where(AuditEvent.action == action).order_by(AuditEvent.id.desc())
+        return tx.session.scalars(statement).first() or 0
+
+
+@pytest.mark.requirement("AUD-05")
+def test_filters_find_what_a_subject_a_kit_and_a_person_were_part_of(world: World, app: Flask) -> None:
+    subject = world.randomise("CN02")
+    kit = world.dispense(subject)
+    auditor = At(app).sign_in("auditor")
+
+    def found(query: str) -> list[str]:
+        exported = auditor.get(f"/trials/SIRIUS/audit/export.jsonl?{query}")
+        return [json.loads(line)["action"] for line in exported.text.splitlines()]
+
+    assert found(f"subject={subject}&action=subject.randomised") == ["subject.randomised"]
+    assert found(f"kit={kit.lower()}")[:2] == ["kit.dispensed", "subject.randomised"]
+    assert set(found("actor=pharmacist.cn02")) == {"shipment.received", "kit.dispensed"}
+    assert set(found("site=CN03")) & {"subject.randomised", "kit.dispensed"} == set()
+    assert found("since=2026-01-09&until=2026-01-09") == []
+    assert found("since=2026-01-08&until=2026-01-08&action=kit.dispensed") == ["kit.dispensed"]
+
+
+def test_a_date_that_is_none_is_told(app: Flask) -> None:
+    answer = At(app).sign_in("auditor").get("/trials/SIRIUS/audit/?since=yesterday")
+
+    assert answer.status_code == 422
+    assert "year-month-day" in words_of(answer)
+
+
+@pytest.mark.requirement("AUD-06")
+def test_a_sealed_event_looks_like_one_with_nothing_to_tell(world: World, app: Flask) -> None:
+    world.randomise("CN02")
+    auditor = At(app).sign_in("auditor")
+
+    page = auditor.get(f"/trials/SIRIUS/audit/{number_of(world, 'allocation.taken')}")
+
+    assert "No further detail." in words_of(page)
+    assert "sealed" not in page.text.lower()
+    assert "full record" not in words_of(page)
+
+
+def test_every_kind_that_is_ever_sealed_is_never_shown_in_detail(world: World) -> None:
+    world.dispense(world.randomise("CN02"))
+    world.night()
+
+    with world.store.transaction() as tx:
+        sealed = set(
+            tx.session.scalars(
+                select(AuditEvent.action)
+                .join(AuditDetail, AuditDetail.event_id == AuditEvent.id)
+                .where(AuditDetail.detail_box.is_not(None))
+            )
+        )
+
+    assert sealed
+    assert sealed <= NEVER_DETAILED
+
+
+def test_a_refusal_tells_blinded_readers_no_rule(world: World, app: Flask) -> None:
+    subject = world.randomise("CN02")
+    with pytest.raises(Refusal):
+        world.do(read_sealed_detail, "auditor", ReadSealedDetail("SIRIUS", 1))
+    assert subject
+
+    with world.store.transaction() as tx:
+        rows = trail(tx, tx.trial("SIRIUS"), Wanted(action="refused")).rows
+
+    assert [row.detail for row in rows] == [None]
+
+
+@pytest.mark.requirement("AUD-06")
+def test_no_page_of_the_trail_names_a_list_a_kit_type_or_an_arm(world: World, app: Flask) -> None:
+    world.dispense(world.randomise("CN02"))
+    definition = read_definition(shipped_definition("sirius")[0])
+    restricted = read_restricted(shipped_definition("sirius")[1], definition)
+    with world.store.transaction() as tx:
+        words = set(tx.session.scalars(select(ListFile.list_id)))
+        last = trail(tx, tx.trial("SIRIUS"), Wanted()).count
+    words |= {arm.code for arm in restricted.arms} | {kit_type.code for kit_type in restricted.kit_types}
+    auditor = At(app).sign_in("auditor")
+
+    urls = ["/trials/SIRIUS/audit/", "/trials/SIRIUS/audit/export.csv", "/trials/SIRIUS/audit/export.jsonl"]
+    pages = [auditor.get(url).text for url in [*urls, *(f"/trials/SIRIUS/audit/{n}" for n in range(1, last + 1))]]
+
+    assert last > 20
+    assert [word for word in words if any(f"{word}" in page for page in pages)] == []
+
+
+def test_an_unblinded_person_reads_the_full_record_and_each_reading_is_recorded(world: World, app: Flask) -> None:
+    subject = world.randomise("CN02")
+    number = number_of(world, "allocation.taken")
+    statistician = At(app).sign_in("statistician.one")
+    url = f"/trials/SIRIUS/audit/{number}"
+    token = token_in(statistician.get(url))
+
+    opened = statistician.client.post(f"{url}/full", data={"csrf_token": token})
+
+    assert opened.status_code == 200
+    assert "position" in words_of(opened)
+    assert opened.headers["Cache-Control"] == "no-store"
+    assert world.events("detail.opened") == 1
+    assert "position" not in words_of(statistician.get(url))
+    assert subject in words_of(opened)
+
+
+def test_reading_a_plain_event_in_full_leaves_the_same_trace(world: World) -> None:
+    statistician = world.who("statistician.one")
+    perform(world.store, read_sealed_detail, statistician, ReadSealedDetail("SIRIUS", 1))
+
+    with world.store.transaction() as tx:
+        row = trail(tx, tx.trial("SIRIUS"), Wanted(action="detail.opened")).rows[0]
+    assert (row.object_type, row.object_id, row.detail) == ("event", "1", None)
+
+
+@pytest.mark.requirement("AUD-06")
+def test_a_blinded_person_cannot_read_a_record_in_full(world: World, app: Flask) -> None:
+    world.randomise("CN02")
+    auditor = At(app).sign_in("auditor")
+    url = f"/trials/SIRIUS/audit/{number_of(world, 'allocation.taken')}"
+
+    answer = auditor.client.post(f"{url}/full", data={"csrf_token": token_in(auditor.get(url))})
+
+    assert answer.status_code == 403
+    assert world.events("detail.opened") == 0
+
+
+def test_the_export_holds_the_rows_of_the_page(world: World, app: Flask) -> None:
+    world.randomise("CN02")
+    auditor = At(app).sign_in("auditor")
+
+    exported = auditor.get("/trials/SIRIUS/audit/export.csv?site=CN02")
+
+    rows = list(csv.DictReader(io.StringIO(exported.text)))
+    with world.store.transaction() as tx:
+        shown = trail(tx, tx.trial("SIRIUS"), Wanted(site="CN02")).rows
+    assert [int(row["number"]) for row in rows] == [row.number for row in shown]
+    assert rows[0]["at"].endswith("Z")
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="audit-SIRIUS.csv"'
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_a_cell_is_never_a_formula(text: str) -> None:
+    assert safe_cell(text) == f"'{text}"
+    assert safe_cell(f"a{text}") == f"a{text}"
+
+
+def test_the_trail_goes_on_page_by_page(world: World, app: Flask) -> None:
+    with world.store.transaction() as tx:
+        trial = tx.trial("SIRIUS")
+        first = trail(tx, trial, Wanted(), limit=10)
+        second = trail(tx, trial, Wanted(), before=first.before, limit=10)
+
+    assert [row.number for row in first.rows] == list(range(first.count, first.count - 10, -1))
+    assert second.rows[0].number == first.rows[-1].number - 1
+
+
+def test_the_administrator_signs_checkpoints_and_the_auditor_sees_the_trials(world: World, app: Flask) -> None:
+    administrator = At(app).sign_in("administrator")
+    token = token_in(administrator.get("/system/audit/checkpoints"))
+
+    made = administrator.client.post("/system/audit/checkpoints", data={"csrf_token": token, "idempotency_key": "1"})
+
+    assert made.status_code == 303
+    assert "rts/audit/1/" in administrator.get("/system/audit/checkpoints").text
+    assert "rts/audit/1/" in At(app).sign_in("auditor").get("/trials/SIRIUS/audit/checkpoints").text
