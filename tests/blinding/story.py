@@ -1,0 +1,319 @@
+"""One story of a small trial, told in any world: two sites, twelve subjects, and everything that can happen to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from rts.access.actor import Actor, service
+from rts.access.permissions import Role
+from rts.conduct.dispensing import (
+    HandOver,
+    PrepareVisit,
+    ReplaceKit,
+    ReportKit,
+    hand_over,
+    prepare_visit,
+    replace_kit,
+    report_kit,
+)
+from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.perform import perform
+from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.screening import FailScreening, ScreenSubject, fail_screening, screen_subject
+from rts.conduct.shipping import (
+    CloseShipment,
+    DecideQuarantine,
+    PickShipment,
+    ReceiveShipment,
+    ReleaseLot,
+    RequestShipment,
+    ShipShipment,
+    close_shipment,
+    decide_quarantine,
+    pick_shipment,
+    receive_shipment,
+    release_lot,
+    request_shipment,
+    ship_shipment,
+)
+from rts.conduct.unblinding import Unblinded, UnblindSubject, unblind_subject
+from rts.jobs.catalogue import scheduled_jobs
+from rts.jobs.due import due_jobs
+from rts.jobs.runs import last_runs
+from rts.jobs.scheduler import run_job
+from rts.notices.delivery import deliver_due
+from rts.refusal import Refusal
+from rts.settings import Settings
+from rts.store.tables import Kit
+from tests.blinding.collector import Collector, Doors, blinded_people, one_of_each_blinded_role
+from tests.blinding.worlds import SITES
+from tests.infrastructure.mail import MailServer
+from tests.world import World
+
+TARGET = 12
+STRATA = ({"SLEDAI": 6.0, "STEROID": 5.0}, {"SLEDAI": 14.0, "STEROID": 12.5})
+
+
+@dataclass
+class Story:
+    """The teller: does deeds in a world and collects what people are told."""
+
+    world: World
+    doors: Doors
+    collector: Collector
+    refused: list[str] = field(default_factory=list)
+    randomised: list[str] = field(default_factory=list)
+
+    @property
+    def trial(self) -> str:
+        return self.world.stage.trial
+
+    def do(self, deed: Any, who: str | Actor, command: Any, *, sign: bool = False, key: str = "") -> Any:
+        """Do a deed; note the outcome, or the refusal, as the person is told it. None when it was refused."""
+        actor = self.world.who(who) if isinstance(who, str) else who
+        place = f"{actor.name} {deed.__name__}"
+        confirmation = self.world.stage.signed(actor) if sign else None
+        try:
+            outcome = perform(self.world.store, deed, actor, command, key=key or None, confirmation=confirmation)
+        except Refusal as refusal:
+            self.collector.add(place, f"refused {refusal.code} {refusal.rules} {refusal}")
+            self.refused += refusal.rules
+            return None
+        # The one reply that shows a code to its requester is excepted; all else of it is compared.
+        told = outcome.done if isinstance(outcome, Unblinded) else outcome
+        self.collector.add(place, repr(told))
+        return outcome
+
+    def at(self, role: Role, site: str) -> Actor:
+        return self.world.stage.at_site(role, site)
+
+    def pass_days(self, days: float) -> None:
+        self.world.clock.advance(timedelta(days=days))
+
+    def run_jobs(self, settings: Settings) -> None:
+        """Whatever is due now: sweep, overdue shipments, low lists, calendars, resupply, checkpoint."""
+        with self.world.store.transaction() as tx:
+            due = due_jobs(tx.now, scheduled_jobs(tx), last_runs(tx))
+        for job in due:
+            run_job(self.world.store, settings, job)
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    def screen(self, site: str, *, year_of_birth: int = 1980) -> str:
+        today = (self.world.clock.now() + timedelta(hours=8)).date()
+        command = ScreenSubject(self.trial, site, today, year_of_birth, "female", is_new_person=True)
+        return str(self.do(screen_subject, self.at(Role.INVESTIGATOR, site), command).ids["subject"])
+
+    def randomise(self, subject: str, key: str = "", **changes: Any) -> bool:
+        site = subject.rsplit("-", 1)[0]
+        values = STRATA[int(subject.rsplit("-", 1)[1]) % len(STRATA)]
+        command = RandomiseSubject(self.trial, subject, self.world.answers() | changes, values)
+        done = self.do(randomise_subject, self.at(Role.INVESTIGATOR, site), command, sign=True, key=key)
+        if done is not None and subject not in self.randomised:
+            self.randomised.append(subject)
+        return done is not None
+
+    def pharmacist_of(self, subject: str) -> Actor:
+        return self.at(Role.PHARMACIST, subject.rsplit("-", 1)[0])
+
+    def hand_over(self, subject: str, visit: str, kit: str = "") -> bool:
+        kit = kit or self.world.kit_for(subject, visit)
+        command = HandOver(self.trial, subject, visit, kit)
+        return self.do(hand_over, self.pharmacist_of(subject), command) is not None
+
+    def dispense(self, subject: str, visit: str, reason: str = "") -> bool:
+        command = PrepareVisit(self.trial, subject, visit, reason)
+        if self.do(prepare_visit, self.pharmacist_of(subject), command) is None:
+            return False
+        return self.hand_over(subject, visit)
+
+    # --- parcels ------------------------------------------------------------------------------------------------------
+
+    def ship(self) -> None:
+        depot = self.world.stage.at_depot(self.world.stage.definition.depots[0].code)
+        for number in self.world.shipments("requested"):
+            kits = tuple(self.world.kit_numbers(number))
+            self.do(pick_shipment, depot, PickShipment(self.trial, number, kits[1:]))
+            self.do(pick_shipment, depot, PickShipment(self.trial, number, kits))
+            self.do(ship_shipment, depot, ShipShipment(self.trial, number, "SF Express", f"SF-{number}", "LOG-1"))
+
+    def receive(self, *troubles: str) -> None:
+        """Receive every parcel on its way; the first kits of the first parcel, by number, arrive with `troubles`."""
+        for number in self.world.shipments("in_transit"):
+            kits = self.world.kit_numbers(number)
+            outcomes = dict.fromkeys(kits, "good") | dict(zip(kits, troubles, strict=False))
+            troubles = ()
+            pharmacist = self.at(Role.PHARMACIST, self.site_of(number))
+            self.do(receive_shipment, pharmacist, ReceiveShipment(self.trial, number, dict(list(outcomes.items())[1:])))
+            self.do(receive_shipment, pharmacist, ReceiveShipment(self.trial, number, outcomes))
+
+    def site_of(self, shipment: str) -> str:
+        from rts.conduct.shipping import shipment_named
+
+        with self.world.store.transaction() as tx:
+            return str(shipment_named(tx, tx.trial(self.trial), shipment).site.code)
+
+    def kits(self, state: str, site: str) -> list[str]:
+        with self.world.store.transaction() as tx:
+            place = tx.site(tx.trial(self.trial), site)
+            statement = select(Kit.number).where(Kit.state == state, Kit.site_id == place.id).order_by(Kit.number)
+            return list(tx.session.scalars(statement))
+
+
+def walk(story: Story) -> int:
+    """Everybody's pages, as they are now."""
+    return story.doors.walk("", *one_of_each_blinded_role(story.world))
+
+
+def tell(story: Story, settings: Settings) -> None:
+    """The whole story, from the first released lot to the day the last kit expires."""
+    trial, first, second = story.trial, *SITES
+    story.do(release_lot, "quality", ReleaseLot(trial, "BL-2601", ""))
+    story.do(release_lot, "quality", ReleaseLot(trial, "BL-2601", "QP release 1"))
+    for site in SITES:
+        story.world.stage.open_site(site, date(2026, 1, 2))
+
+    # Nobody is randomised before kits lie at the site, nor when a criterion is not met.
+    early = story.screen(first)
+    assert not story.randomise(early)
+    failing = story.screen(second)
+    assert not story.randomise(failing, E02=True)
+    story.do(fail_screening, story.at(Role.INVESTIGATOR, second), FailScreening(trial, failing, "E02 was met"))
+
+    story.run_jobs(settings)
+    story.pass_days(1)
+    story.run_jobs(settings)
+    story.ship()
+    story.pass_days(2)
+    story.receive("damaged", "excursion", "missing", "excursion")
+    waiting = story.kits("quarantined", first)
+    story.do(decide_quarantine, "quality", DecideQuarantine(trial, waiting[0], release=True, document="QA 1"))
+    story.do(decide_quarantine, "quality", DecideQuarantine(trial, waiting[1], release=False, document="QA 2"))
+    story.do(decide_quarantine, "quality", DecideQuarantine(trial, waiting[1], release=False, document="QA 3"))
+
+    # Twelve subjects, as stock allows; what is short is shipped at night.
+    people = [early]
+    for day in range(30):
+        if len(story.randomised) == TARGET:
+            break
+        site = SITES[day % 2]
+        while len(story.randomised) < TARGET:
+            subject = next((s for s in people if s.startswith(site) and s not in story.randomised), "")
+            if not subject:
+                subject = story.screen(site)
+                people.append(subject)
+            if not story.randomise(subject, key=subject):
+                break
+            story.randomise(subject, key=subject)  # a double click
+            story.randomise(subject)  # another try
+            story.hand_over(subject, "W0", "K999999")
+            if len(story.randomised) % 3:
+                story.hand_over(subject, "W0")
+        story.pass_days(1)
+        story.run_jobs(settings)
+        story.ship()
+        story.receive(*(("good", "damaged") if day == 3 else ()))
+    assert len(story.randomised) == TARGET
+
+    one, two, three, *others = story.randomised
+    # A kit that breaks before it is handed over, one lost afterwards, one found broken on the shelf.
+    story.do(
+        replace_kit,
+        story.pharmacist_of(three),
+        ReplaceKit(trial, three, story.world.kit_for(three, "W0"), "damaged", ""),
+    )
+    for subject, fate in ((three, "damaged"), (one, "lost")):
+        kit = story.world.kit_for(subject, "W0")
+        story.do(replace_kit, story.pharmacist_of(subject), ReplaceKit(trial, subject, kit, fate, "dropped"))
+        story.hand_over(subject, "W0")
+    shelf = story.kits("available", second)
+    story.do(
+        report_kit,
+        story.at(Role.PHARMACIST, second),
+        ReportKit(trial, second, shelf[0], "damaged", "the seal is broken"),
+    )
+    story.doors.walk("", story.at(Role.PHARMACIST, first).name, story.at(Role.INVESTIGATOR, second).name)
+
+    # Week 4: too early without a reason; then in the window.
+    story.dispense(two, "W4")
+    story.dispense(two, "W4", "travels next week")
+    story.pass_days(27)
+    story.run_jobs(settings)
+    story.ship()
+    story.pass_days(2)
+    story.receive()
+    for subject in others[:4]:
+        story.dispense(subject, "W4", "late")
+    story.do(prepare_visit, story.pharmacist_of(one), PrepareVisit(trial, one, "W4", "late"))
+    story.do(
+        end_treatment,
+        story.at(Role.INVESTIGATOR, one.rsplit("-", 1)[0]),
+        EndTreatment(trial, one, "withdrawn", "moves away"),
+    )
+    story.do(prepare_visit, story.pharmacist_of(one), PrepareVisit(trial, one, "W8", "late"))
+    story.do(
+        end_treatment, story.at(Role.INVESTIGATOR, two.rsplit("-", 1)[0]), EndTreatment(trial, two, "completed", "")
+    )
+
+    # An emergency: nothing but the requester's screen may tell.
+    physician = story.at(Role.PHYSICIAN, three.rsplit("-", 1)[0])
+    story.do(unblind_subject, physician, UnblindSubject(trial, three, "", None), sign=True)
+    story.do(unblind_subject, physician, UnblindSubject(trial, three, "coma", True))
+    story.do(unblind_subject, physician, UnblindSubject(trial, three, "coma", True), sign=True)
+    story.do(unblind_subject, physician, UnblindSubject(trial, three, "asked again", True), sign=True)
+
+    # A parcel that never comes, one called back, and a depot emptied by hand.
+    story.run_jobs(settings)
+    story.do(request_shipment, "supply", RequestShipment(trial, second, 0, ""))
+    story.do(request_shipment, "supply", RequestShipment(trial, second, 2, "a holiday"))
+    story.ship()
+    story.pass_days(12)
+    story.run_jobs(settings)
+    for number in story.world.shipments("in_transit"):
+        story.do(close_shipment, "supply", CloseShipment(trial, number, "lost", "the carrier cannot find it"))
+    while story.do(request_shipment, "supply", RequestShipment(trial, first, 10, "stock up")):
+        pass
+    for number in story.world.shipments("requested")[:1]:
+        story.do(close_shipment, "supply", CloseShipment(trial, number, "cancelled", "too many"))
+
+    # Visits go on until the shelf holds no suitable kit for somebody.
+    for visit in ("W8", "W12", "W16"):
+        for subject in others:
+            story.dispense(subject, visit, "no more parcels came")
+    story.pass_days(1)
+    story.run_jobs(settings)
+    story.ship()
+
+    # The first lot expires, and the last subject is forgotten by nobody.
+    story.world.clock.set(datetime(2026, 10, 7, 2, 0, tzinfo=UTC))
+    story.run_jobs(settings)
+    wanted = {
+        "depot.empty",
+        "document.missing",
+        "eligibility.E02",
+        "kit.mismatch",
+        "kit.no_outcome",
+        "kit.none_suitable",
+        "kit.not_scanned",
+        "reason.missing",
+        "signature.missing",
+        "stock.gate",
+        "subject.already_randomised",
+        "subject.not_in_treatment",
+        "visit.window",
+    }
+    assert wanted <= set(story.refused), f"the story no longer meets {wanted - set(story.refused)}"
+
+
+def deliver_mail(story: Story, settings: Settings, server: MailServer) -> None:
+    """Send the outbox to a real server; keep what blinded people get."""
+    deliver_due(story.world.store, settings, service("delivery"))
+    addresses = {f"{name}@example.org" for name in blinded_people(story.world)}
+    for mail in server.received:
+        if set(mail.recipients) & addresses:
+            story.collector.add(f"mail {mail.sender} {mail.recipients}", mail.message.as_bytes())
+    server.received.clear()
