@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 from rts.access.actor import service
 from rts.conduct.kits_at_site import opened_shelf
@@ -94,15 +96,17 @@ def test_a_sealed_detail_keeps_its_salt_inside_and_one_length(world: World) -> N
     assert len({len(detail.detail_box) for _, detail in rows}) == 1
 
 
+def open_without_a_word(world: World) -> None:
+    with world.store.transaction(write=True) as tx:
+        opened_shelf(tx, tx.site(tx.trial("SIRIUS"), "CN02"), tx.opener())
+        tx.session.execute(text("UPDATE site SET state = 'closed'"))
+
+
 def test_what_is_opened_without_an_event_cannot_be_committed(world: World) -> None:
     before, events = world.rows(), world.events()
 
-    with (
-        pytest.raises(RuntimeError, match="no audit event says so"),
-        world.store.transaction(write=True) as tx,
-    ):
-        opened_shelf(tx, tx.site(tx.trial("SIRIUS"), "CN02"), tx.opener())
-        tx.session.execute(text("UPDATE site SET state = 'closed'"))
+    with pytest.raises(RuntimeError, match="no audit event says so"):
+        open_without_a_word(world)
 
     assert (world.rows(), world.events()) == (before, events)
 
@@ -136,10 +140,8 @@ def test_an_event_needs_a_doer(world: World) -> None:
 def test_a_read_transaction_writes_nothing(world: World) -> None:
     before = world.rows()
 
-    try:
-        with world.store.transaction() as tx:
-            tx.session.execute(text("UPDATE site SET state = 'closed'"))
-    except Exception as refused:  # noqa: BLE001 PostgreSQL refuses the statement, SQLite rolls it back
-        assert "read-only" in str(refused)
+    # PostgreSQL refuses the statement; SQLite carries it out and rolls it back.
+    with suppress(DBAPIError), world.store.transaction() as tx:
+        tx.session.execute(text("UPDATE site SET state = 'closed'"))
 
     assert world.rows() == before
