@@ -343,14 +343,19 @@ def action_words(*, of_trial: bool) -> dict[str, str]:
 
 def facts_of(detail: dict[str, Any]) -> list[tuple[str, str]]:
     """A detail's facts but for what changed, as (name, value)."""
-    return [(name.replace("_", " "), _text(value)) for name, value in detail.items() if name not in {"before", "after"}]
+    return [
+        (name.replace("_", " ").capitalize(), _text(value))
+        for name, value in detail.items()
+        if name not in {"before", "after"} and value not in ("", None)
+    ]
 
 
 def changes_of(detail: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What changed, as (name, before, after)."""
     before, after = detail.get("before", {}), detail.get("after", {})
     return [
-        (name.replace("_", " "), _text(before.get(name)), _text(after.get(name))) for name in sorted({*before, *after})
+        (name.replace("_", " ").capitalize(), _text(before.get(name)), _text(after.get(name)))
+        for name in sorted({*before, *after})
     ]
 
 

@@ -282,7 +282,7 @@ def test_nobody_sees_a_page_without_signing_in(matrix: Matrix) -> None:
 
 @on_sqlite
 @pytest.mark.parametrize("person", PEOPLE)
-@pytest.mark.requirement("ACC-01")
+@pytest.mark.requirement("ACC-02")
 def test_each_role_reaches_its_own_pages_and_no_others(matrix: Matrix, person: str) -> None:
     username = username_of(matrix, person)
     client, actor = matrix.at(username), matrix.actor(username)

@@ -128,10 +128,10 @@ def test_an_unblinded_person_reads_the_full_record_and_each_reading_is_recorded(
     opened = statistician.client.post(f"{url}/full", data={"csrf_token": token})
 
     assert opened.status_code == 200
-    assert "position" in words_of(opened)
+    assert "Position" in words_of(opened)
     assert opened.headers["Cache-Control"] == "no-store"
     assert world.events("detail.opened") == 1
-    assert "position" not in words_of(statistician.get(url))
+    assert "Position" not in words_of(statistician.get(url))
     assert subject in words_of(opened)
 
 
