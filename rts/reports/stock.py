@@ -14,9 +14,7 @@ from rts.reports.people import printed_names
 from rts.store.tables import BlindedLot, Kit, KitMove, Shipment, Site, Subject
 from rts.store.transaction import Transaction
 from rts.supply.expiry import last_day_inclusive
-from rts.supply.kits import KitState
-
-ON_HAND = (KitState.AVAILABLE, KitState.ASSIGNED, KitState.QUARANTINED)
+from rts.supply.kits import ON_HAND, KitState
 
 
 @dataclass(frozen=True)

@@ -371,6 +371,17 @@ def test_a_visit_appears_a_week_before_its_window_and_is_overdue_after_it(world:
     assert seen == {17: [], 18: ["Coming"], 28: ["Due now"], 32: ["Window over"]}
 
 
+def test_who_does_nothing_at_the_site_still_sees_which_visits_come(world: World, app: Flask) -> None:
+    subject = world.randomise("CN02")
+    world.dispense(subject)
+    world.clock.advance(timedelta(days=28))
+
+    page = At(app).sign_in("physician.cn02").get(HOME)
+
+    assert tasks(page) == [(f"See {subject} at Week 4", f"{T}/subjects/{subject}/")]
+    assert "Visits due and coming" in words_of(page)
+
+
 def test_the_end_of_treatment_is_a_task_once_the_last_visit_is_due(world: World, app: Flask) -> None:
     subject = world.randomise("CN02")
     world.dispense(subject)
