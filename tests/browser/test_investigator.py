@@ -20,7 +20,7 @@ def answer_as_eligible(world: World, page: Page) -> None:
     page.get_by_label("Corticosteroid dose, prednisone equivalent", exact=True).fill("7.5")
 
 
-@pytest.mark.requirement("RAND-01")
+@pytest.mark.requirement("RAND-05")
 def test_a_subject_is_screened_and_randomised(world: World, address: str, browser_page: Page) -> None:
     page = browser_page
     sign_in(page, address, "investigator.cn02")

@@ -74,7 +74,7 @@ def count(world: World, table: Any, *conditions: Any) -> int:
 # --- screening -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("SUBJ-01")
+@pytest.mark.requirement("RAND-06")
 def test_a_person_is_screened_after_a_review_and_gets_a_code(world: World, investigator: At) -> None:
     url = f"{T}/sites/CN02/subjects/screen"
     today = (world.clock.now() + timedelta(hours=8)).date().isoformat()
@@ -169,6 +169,7 @@ def test_a_subject_is_randomised_after_a_review_by_a_signature(world: World, inv
     assert f"DataMatrix {kit}" in page.text
 
 
+@pytest.mark.requirement("RAND-05")
 def test_a_double_click_randomises_once_and_gives_the_same_answer(world: World, investigator: At) -> None:
     subject = world.screen("CN02")
     review = investigator.post(f"{T}/subjects/{subject}/randomise", **checklist(world))
@@ -211,7 +212,7 @@ def test_what_was_left_open_is_linked_to_its_field(world: World, investigator: A
     assert page.find(id="f-answers.I02").has_attr("checked")
 
 
-@pytest.mark.requirement("RAND-04")
+@pytest.mark.requirement("RAND-01")
 def test_every_failed_rule_is_listed_with_whom_to_call(world: World, investigator: At) -> None:
     subject = world.screen("CN02")
 
@@ -276,7 +277,7 @@ def test_a_kit_is_handed_over_only_by_its_own_number(world: World, pharmacist: A
     assert row(world, select(Kit).where(Kit.number == kit)).state == "dispensed"
 
 
-@pytest.mark.requirement("DISP-03")
+@pytest.mark.requirement("DISP-07")
 def test_a_visit_outside_its_window_asks_for_the_reason(world: World, pharmacist: At) -> None:
     subject = world.randomise("CN02")
     world.dispense(subject)
@@ -296,6 +297,7 @@ def test_a_visit_outside_its_window_asks_for_the_reason(world: World, pharmacist
     assert "Travels next week" in words_of(receipt)
 
 
+@pytest.mark.requirement("DISP-05")
 def test_a_damaged_kit_is_replaced_by_another(world: World, pharmacist: At) -> None:
     subject = world.randomise("CN02")
     old = world.kit_for(subject, "W0")
@@ -312,7 +314,7 @@ def test_a_damaged_kit_is_replaced_by_another(world: World, pharmacist: At) -> N
     assert row(world, select(Kit).where(Kit.number == old)).state == "damaged"
 
 
-@pytest.mark.requirement("BLIND-01")
+@pytest.mark.requirement("BLIND-02")
 def test_a_kit_put_back_is_never_named_beside_the_subject_who_did_not_get_it(
     world: World, investigator: At, pharmacist: At
 ) -> None:
@@ -448,6 +450,7 @@ def arriving(world: World) -> str:
     return str(row(world, select(Shipment).where(Shipment.state == "in_transit")).number)
 
 
+@pytest.mark.requirement("SHIP-04")
 @pytest.mark.requirement("SHIP-05")
 def test_a_shipment_is_received_kit_by_kit_and_an_excursion_is_quarantined(
     world: World, app: Flask, arriving: str
@@ -520,6 +523,8 @@ def test_each_page_opens_only_to_its_role_at_its_site(
 # --- the pages are the same whichever arm --------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("BLIND-01")
+@pytest.mark.requirement("BLIND-02")
 def test_no_code_of_an_arm_kit_type_or_list_reaches_a_page(world: World, app: Flask) -> None:
     subjects = [world.randomise("CN02") for _ in range(3)]
     investigator, pharmacist = (At(app).sign_in(f"{role}.cn02") for role in ("investigator", "pharmacist"))
@@ -536,6 +541,7 @@ def test_no_code_of_an_arm_kit_type_or_list_reaches_a_page(world: World, app: Fl
         assert word not in text
 
 
+@pytest.mark.requirement("DISP-07")
 def test_a_subject_not_in_treatment_gets_no_visit_prepared(world: World, pharmacist: At, investigator: At) -> None:
     subject = world.randomise("CN02")
     world.dispense(subject)
