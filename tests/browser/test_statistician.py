@@ -1,0 +1,109 @@
+"""Two statisticians and a trial manager take a list from its plan to its use, each at a browser of their own."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from rts.conduct.trial_definition import LoadDefinition, load_definition
+from rts.rehearsal.staging import OPERATOR
+from rts.store.tables import ListFile
+from rts.trial.shipped import shipped_definition
+from tests.browser.people import look_at, sign_in
+from tests.infrastructure.chromium import DESKTOP
+from tests.web.test_list_pages import FURTHER_PLAN
+from tests.world import PASSWORD, World
+
+pytestmark = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def planned(world: World) -> World:
+    """SIRIUS with a version 2 of its definition that plans one more kit list."""
+    public, restricted = shipped_definition("sirius")
+    public = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
+    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted + FURTHER_PLAN, date(2026, 2, 1)))
+    return world
+
+
+def state_of_list(world: World) -> str | None:
+    with world.store.transaction() as tx:
+        return tx.session.scalar(select(ListFile.state).where(ListFile.list_id == "SIRIUS-K3"))
+
+
+def sign_out(page: Page) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in*")
+
+
+def test_a_list_is_generated_approved_and_activated(planned: World, address: str, browser_page: Page) -> None:
+    page = browser_page
+    sign_in(page, address, "statistician.one")
+    page.get_by_role("link", name="Lists", exact=True).click()
+    look_at(page)
+    page.get_by_role("link", name="SIRIUS-K3 · Kit list, prefix M").click()
+    look_at(page)
+    page.get_by_role("button", name="Generate list").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    assert state_of_list(planned) is None
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Generate list").click()
+    expect(page.get_by_role("heading", name="List generated and sealed")).to_be_visible()
+    look_at(page)
+    assert state_of_list(planned) == "generated"
+    sign_out(page)
+
+    sign_in(page, address, "statistician.two")
+    page.get_by_role("link", name="Lists", exact=True).click()
+    page.get_by_role("link", name="SIRIUS-K3 · Kit list, prefix M").click()
+    page.get_by_role("link", name="Check and approve").click()
+    expect(page.get_by_text("Every check passed")).to_be_visible()
+    look_at(page)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Approve list").click()
+    expect(page.get_by_role("heading", name="List approved")).to_be_visible()
+    sign_out(page)
+
+    sign_in(page, address, "manager")
+    page.get_by_role("link", name="Trial", exact=True).click()
+    look_at(page)
+    page.get_by_role("link", name="Activate: Kit list, prefix M").click()
+    look_at(page)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Activate list").click()
+    expect(page.get_by_role("heading", name="List activated")).to_be_visible()
+    look_at(page)
+    assert state_of_list(planned) == "active"
+
+
+@pytest.mark.parametrize(
+    ("person", "path"),
+    [
+        ("statistician.one", "lists/"),
+        ("statistician.one", "lists/SIRIUS-R1/"),
+        ("statistician.one", "lists/SIRIUS-R1/quality"),
+        ("statistician.one", "definition/1/restricted"),
+        ("manager", ""),
+        ("manager", "sites/"),
+        ("manager", "sites/CN05/office"),
+        ("manager", "sites/CN05/office/gates/ethics"),
+        ("manager", "definition/"),
+        ("supply", "supply/"),
+        ("supply", "supply/shipments/"),
+        ("supply", "supply/shipments/request"),
+        ("quality", "supply/lots/"),
+        ("quality", "supply/quarantine/"),
+    ],
+)
+def test_the_pages_of_the_office_fit_a_phone_and_a_desk(
+    world: World, address: str, phone_page: Page, person: str, path: str
+) -> None:
+    sign_in(phone_page, address, person)
+    phone_page.goto(f"{address}/trials/SIRIUS/{path}")
+    expect(phone_page.get_by_role("heading", level=1)).to_be_visible()
+    look_at(phone_page)
+    phone_page.set_viewport_size(DESKTOP)
+    look_at(phone_page)
