@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 from sqlalchemy import select
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, show_json
-from rts.cli.files import read_text, write_text
+from rts.cli.files import read_lines, read_text, write_lines
 from rts.cli.installations import OPERATOR, opened_store
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
 from rts.conduct.perform import perform
@@ -26,11 +27,12 @@ def audit() -> None:
     """The audit trail."""
 
 
-def _write(text: str, out: Path | None) -> None:
+def _write(lines: Iterable[str], out: Path | None) -> None:
     if out is None:
-        click.echo(text, nl=False)
+        for line in lines:
+            click.echo(line, nl=False)
     else:
-        write_text(out, text)
+        click.echo(f"Wrote {write_lines(out, lines)} lines to {out}.")
 
 
 @audit.command("export")
@@ -39,13 +41,10 @@ def _write(text: str, out: Path | None) -> None:
 def export(trial: str | None, out: Path | None) -> None:
     """Write the trail of TRIAL (without one: of the installation) as JSON Lines.
 
-    Sealed details are not part of it: it may be given to blinded people.
+    Sealed details are not part of it: nothing in it tells a treatment. It does name the lists by their ids.
     """
     with opened_store() as store, store.transaction() as tx:
-        text = "".join(export_lines(tx, tx.trial(trial) if trial else None))
-    _write(text, out)
-    if out is not None:
-        click.echo(f"Wrote {text.count(chr(10)) - 1} events to {out}.")
+        _write(export_lines(tx, tx.trial(trial) if trial else None), out)
 
 
 @audit.command("checkpoint")
@@ -67,7 +66,7 @@ def checkpoint(trial: str | None, out: Path | None) -> None:
                 .order_by(AuditCheckpoint.id.desc())
                 .limit(1)
             ).one()
-    _write(kept.text, out)
+    _write(kept.text.splitlines(keepends=True), out)
 
 
 @audit.command("key")
@@ -75,7 +74,7 @@ def checkpoint(trial: str | None, out: Path | None) -> None:
 def key(out: Path | None) -> None:
     """Print the public key of the checkpoints. Hand it over once, in person: an export never brings it."""
     with opened_store() as store:
-        _write(store.vault.keyring.audit_public_key(), out)
+        _write(store.vault.keyring.audit_public_key().splitlines(keepends=True), out)
 
 
 @audit.command("verify", cls=OfflineCommand)
@@ -93,9 +92,9 @@ def verify(export: Path, checkpoint: Path, public_key: Path, as_json: bool) -> N
     Finds events edited, removed, inserted or moved, a missing tail, details replaced or missing without an event that
     says why, and a whole forged trail.
     """
-    # Not splitlines: a detail may hold U+2028, which is no end of a line of JSON Lines.
-    lines = read_text(export).removesuffix("\n").split("\n")
-    verified = verify_export(lines, read_text(checkpoint).replace("\r\n", "\n"), read_text(public_key))
+    # As saved from a mail, the checkpoint may have got other line ends.
+    signed = read_text(checkpoint).replace("\r\n", "\n")
+    verified = verify_export(read_lines(export), signed, read_text(public_key))
     if as_json:
         show_json(
             {

@@ -163,8 +163,10 @@ def sqlite_file(address: str) -> Path | None:
     try:
         url = make_url(address)
     except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in {"sqlite", "postgresql"}:
         message = say("The database address must begin with sqlite:/// or postgresql://.")
-        raise refuse("invalid", "database.address", message, "database") from None
+        raise refuse("invalid", "database.address", message, "database")
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 

@@ -1,9 +1,10 @@
-"""Reading the files that a command names, with a plain sentence for each way in which that can fail."""
+"""Reading and writing the files that a command names, with a plain sentence for each way in which that can fail."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rts.refusal import refuse, say
@@ -40,16 +41,44 @@ def read_json(path: Path) -> object:
     raise refuse("invalid", "file.json", message)
 
 
-def write_text(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write `text` to the file `path`, a new one unless `replace`. Raises Refusal `conflict` when it exists,
-    `unavailable` when it cannot be written.
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of `path`, one at a time. Raises Refusal as `read_text` does.
+
+    A line ends at a line feed only: a detail in an audit export may hold U+2028, at which `splitlines` would cut it.
     """
     try:
+        with path.open(encoding="utf-8", newline="\n") as stream:
+            for line in stream:
+                yield line.removesuffix("\n")
+    except FileNotFoundError:
+        raise refuse("not_found", "file.missing", say("There is no file %(path)s.", path=path)) from None
+    except OSError as error:
+        message = say("%(path)s cannot be read (%(reason)s).", path=path, reason=error.strerror)
+        raise refuse("unavailable", "file.read", message) from None
+    except UnicodeDecodeError:
+        raise refuse("invalid", "file.text", say("%(path)s is not UTF-8 text.", path=path)) from None
+
+
+def write_lines(path: Path, lines: Iterable[str], *, replace: bool = False) -> int:
+    """Write `lines`, each with its end, to the file `path`, a new one unless `replace`; returns how many.
+
+    Raises Refusal `conflict` when it exists, `unavailable` when it cannot be written; nothing is then left behind.
+    """
+    written = 0
+    try:
         with path.open("w" if replace else "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+            try:
+                for line in lines:
+                    stream.write(line)
+                    written += 1
+                stream.flush()
+            except BaseException:
+                path.unlink()
+                raise
     except FileExistsError:
         message = say("%(path)s exists already; name another file.", path=path)
         raise refuse("conflict", "file.exists", message) from None
     except OSError as error:
         message = say("%(path)s could not be written (%(reason)s).", path=path, reason=error.strerror)
         raise refuse("unavailable", "file.write", message) from None
+    return written

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rts.cli.door import FOUND_WRONG, Command, OfflineCommand, given, settings, show_json
-from rts.cli.files import write_text
+from rts.cli.files import write_lines
 from rts.cli.progress import shown_progress
 from rts.trial.shipped import SHIPPED
 
@@ -35,7 +35,7 @@ def rehearse(trial: str, seed: int, subjects: int | None, out: Path | None) -> N
     with named as ground, shown_progress("rehearsing") as progress:
         summary = run_rehearsal(ground, trial, seed=seed, subjects=subjects, progress=progress)
     if out is not None and str(out) != "-":
-        write_text(out, json.dumps(summary.as_json(), indent=2) + "\n", replace=True)
+        write_lines(out, [json.dumps(summary.as_json(), indent=2) + "\n"], replace=True)
     elif out is not None:
         show_json(summary.as_json())
     if out is None or str(out) != "-":

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from rts.clock import utc_text
 from rts.store.audit import chain_of, header_of
-from rts.store.audit_verification import FORMAT
+from rts.store.audit_verification import FORMAT, SEALED_ACTIONS
 from rts.store.tables import AuditChain, AuditDetail, AuditEvent, Trial
 from rts.store.transaction import Transaction
 
@@ -38,6 +38,7 @@ def rows_of(tx: Transaction, chain: AuditChain) -> Iterator[tuple[AuditEvent, Au
 def export_lines(tx: Transaction, trial: Trial | None) -> Iterator[str]:
     """The lines of the export of a trial's trail (None: of the installation's). Of sealed details nothing is exported
     but that they are sealed.
+    A list is named by its id, which stands in the hash of its events.
     """
     chain = chain_of(tx, trial)
     count = tx.session.scalar(select(func.count()).where(AuditEvent.chain_id == chain.id)) or 0
@@ -52,7 +53,7 @@ def export_lines(tx: Transaction, trial: Trial | None) -> Iterator[str]:
     )
     for event, detail in rows_of(tx, chain):
         values: dict[str, Any] = {**header_of(event), "hash": event.hash}
-        if detail is not None and detail.detail_box is not None:
+        if detail is not None and event.action in SEALED_ACTIONS:
             values["sealed"] = True
         elif detail is not None and detail.detail is not None:
             values |= {"salt": detail.salt, "detail": json.loads(detail.detail)}

@@ -5,8 +5,9 @@ An export is JSON Lines, each line the RFC 8785 canonical JSON of an object: fir
 one of three: `detail` with its `salt`; `"sealed": true` for a detail that reveals an arm; neither, for a detail that
 was removed.
 
-Of a sealed detail nothing is exported, neither ciphertext nor length nor salt. So that nobody hides a plain detail by
-calling it sealed, only the actions of `SEALED_ACTIONS` may say so: an event's action stands in its hash.
+Of a sealed detail nothing is exported, neither ciphertext nor length nor salt. Which events say so is told by their
+action alone (`SEALED_ACTIONS`), so that the mark itself tells nothing, and nobody hides a plain detail by calling it
+sealed: the action stands in the hash.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from rts.vault.checkpoint import Checkpoint, verify_checkpoint
 
 FORMAT = "rts/audit-export/1"
 
-# What deeds seal. A refusal is sealed when a failed rule depends on an arm.
+# What deeds seal. A refusal is sealed only when a failed rule depends on an arm; were the others exported with their
+# details, a refusal without would name itself.
 SEALED_ACTIONS = frozenset({"allocation.taken", "detail.opened", "kits.picked", "lists.checked", "refused"})
 
 # The event that removes a detail: its object is the event whose detail is gone, its detail names two approvers.

@@ -15,16 +15,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import rts
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
+from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.refusal import Refusal
 from rts.rehearsal.staging import OPERATOR
+from rts.reports.audit_trail import NEVER_DETAILED
 from rts.store.audit import detail_digest, first_hash, next_hash
 from rts.store.audit_export import export_lines
 from rts.store.audit_verification import SEALED_ACTIONS, verify_export
 from rts.store.tables import AuditCheckpoint, AuditDetail, AuditEvent
 from rts.vault.checkpoint import verify_checkpoint
 from tests.store.damage import damage
-from tests.world import World
+from tests.world import GOOD_VALUES, World
 
 VECTORS = json.loads((Path(__file__).parent / "audit_vectors.json").read_text("utf-8"))
 CHECKPOINT, PUBLIC_KEY = VECTORS["checkpoint"]["text"], VECTORS["checkpoint"]["public_key"]
@@ -229,12 +231,35 @@ def test_of_a_sealed_detail_an_export_says_only_that_it_is_sealed(told: World) -
     with told.store.transaction() as tx:
         rows = tx.session.query(AuditDetail).join(AuditEvent).filter(AuditDetail.detail_box.is_not(None)).all()
 
-    assert len(sealed) == len(rows) > 0
+    assert len(sealed) >= len(rows) > 0
     assert {values["action"] for values in sealed} <= SEALED_ACTIONS
     assert all(
         values.keys().isdisjoint({"detail", "salt", "detail_box", "length"}) and values["sealed"] is True
         for values in sealed
     )
+
+
+@pytest.mark.requirement("AUD-06")
+def test_a_refusal_looks_alike_whether_it_depends_on_an_arm_or_not(told: World) -> None:
+    subject = told.screen("CN02")
+    for answers in ({}, told.answers()):
+        with pytest.raises(Refusal):
+            told.do(randomise_subject, "investigator.cn02", RandomiseSubject("SIRIUS", subject, answers, GOOD_VALUES))
+    damage(
+        told.store.engine,
+        "UPDATE audit_detail SET detail = NULL, salt = NULL, detail_box = (SELECT detail_box FROM audit_detail WHERE"
+        " detail_box IS NOT NULL ORDER BY event_id LIMIT 1) WHERE event_id = (SELECT max(id) FROM audit_event WHERE"
+        " action = 'refused')",
+    )
+
+    plain, sealed = [values for values in map(json.loads, exported(told)) if values.get("action") == "refused"]
+
+    assert plain.keys() == sealed.keys()
+    assert (plain["sealed"], sealed["sealed"]) == (True, True)
+
+
+def test_the_page_hides_the_details_that_the_export_hides() -> None:
+    assert NEVER_DETAILED == SEALED_ACTIONS
 
 
 def test_two_exports_at_one_moment_are_equal_byte_for_byte(told: World) -> None:

@@ -1,0 +1,296 @@
+"""From an empty folder to active lists, by commands alone; on both databases."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from rts.cli.people import ALPHABET
+from rts.vault.keyring import Keyring
+from rts.vault.offline import open_offline
+from tests.cli.conftest import Rts
+from tests.store.damage import damage
+from tests.world import World
+
+PASSWORD = "correct horse battery staple"
+PEOPLE = (
+    ("statistician.one", "Chen Lihua", "statistician"),
+    ("statistician.two", "Marta Novak", "statistician"),
+    ("manager", "Zhao Min", "trial_manager"),
+)
+
+
+@pytest.fixture
+def place(database_url: str, tmp_path: Path) -> tuple[object, ...]:
+    """The options that name the installation of this test."""
+    return ("--database", database_url, "--keyring", tmp_path / "keyring.json", "--lists", tmp_path / "lists")
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text(f"{PASSWORD}\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def ready(rts: Rts, place: tuple[object, ...], password_file: Path) -> tuple[object, ...]:
+    """A training installation with SIRIUS loaded and three people; returns the options that name it."""
+    assert rts("db", "upgrade", "--environment", "training", *place).exit_code == 0
+    assert rts("trial", "load", "sirius", "--from", "2026-01-01", *place).exit_code == 0
+    for username, name, role in PEOPLE:
+        result = rts(
+            "user", "add", username, "--name", name, "--organisation", "Sponsor", "--email", f"{username}@example.org",
+            "--role", role, "--trial", "SIRIUS", "--password-file", password_file, "--keep-password", *place,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    return place
+
+
+def test_the_first_run_makes_a_keyring_for_the_owner_alone_and_says_how_to_keep_it(
+    rts: Rts, place: tuple[object, ...], tmp_path: Path
+) -> None:
+    first = rts("db", "upgrade", *place)
+    again = rts("db", "upgrade", *place)
+
+    keyring = tmp_path / "keyring.json"
+    assert stat.S_IMODE(keyring.stat().st_mode) == 0o600
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert str(keyring) in first.stderr
+    assert "Copy it now" in first.stderr
+    assert again.stderr == "The database is up to date (production installation).\n"
+
+
+def test_an_installation_that_lost_its_keyring_gets_no_new_one(
+    rts: Rts, place: tuple[object, ...], tmp_path: Path
+) -> None:
+    rts("db", "upgrade", *place)
+    (tmp_path / "keyring.json").unlink()
+
+    result = rts("db", "upgrade", *place)
+
+    assert result.exit_code == 9
+    assert "[keyring.missing]" in result.stderr
+    assert not (tmp_path / "keyring.json").exists()
+
+
+def test_a_keyring_that_others_can_read_is_refused(rts: Rts, place: tuple[object, ...], tmp_path: Path) -> None:
+    rts("db", "upgrade", *place)
+    (tmp_path / "keyring.json").chmod(0o644)
+
+    result = rts("check", *place)
+
+    assert result.exit_code == 9
+    assert "chmod 600" in result.stderr
+
+
+def test_a_production_database_never_becomes_a_training_one(rts: Rts, place: tuple[object, ...]) -> None:
+    rts("db", "upgrade", *place)
+
+    result = rts("db", "upgrade", "--environment", "training", *place)
+
+    assert (result.exit_code, "[environment.fixed, environment]" in result.stderr) == (5, True)
+
+
+def test_a_trial_is_loaded_from_two_files_once(rts: Rts, place: tuple[object, ...]) -> None:
+    rts("db", "upgrade", *place)
+
+    alone = rts("trial", "load", "sirius.toml", *place)
+    first = rts("trial", "load", "sirius", "--from", "2026-01-01", *place)
+    again = rts("trial", "load", "sirius", "--from", "2026-01-01", *place)
+
+    assert alone.exit_code == 6
+    assert first.stdout == "Loaded version 1 of SIRIUS, in force from 2026-01-01.\n"
+    assert (again.exit_code, "[definition.past, in_force_from]" in again.stderr) == (4, True)
+
+
+@pytest.mark.requirement("LIST-08")
+def test_three_people_bring_a_list_to_use(
+    rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    signed = ("--password-file", password_file, *ready)
+    plan = _plans(rts, ready, tmp_path)[0]
+
+    made = rts("list", "generate", "SIRIUS", plan, "--as", "statistician.one", *signed)
+    by_herself = rts("list", "approve", "SIRIUS", plan, "--as", "statistician.one", *signed)
+    approved = rts("list", "approve", "SIRIUS", plan, "--as", "statistician.two", *signed)
+    by_the_same = rts("list", "activate", "SIRIUS", plan, "--as", "statistician.two", *signed)
+    activated = rts("list", "activate", "SIRIUS", plan, "--as", "manager", *signed)
+
+    codes = [result.exit_code for result in (made, by_herself, approved, by_the_same, activated)]
+    assert codes == [0, 4, 0, 7, 0], [made.output, approved.output, activated.output]
+    assert rts("check", *ready).stdout == "clean\n"
+
+
+def _plans(rts: Rts, place: tuple[object, ...], tmp_path: Path) -> list[str]:
+    from rts.trial.reading import read_definition, read_restricted
+    from rts.trial.shipped import shipped_definition
+
+    public, restricted = shipped_definition("sirius")
+    read = read_restricted(restricted, read_definition(public))
+    return [plan.list_id for plan in (*read.subject_lists, *read.kit_lists)]
+
+
+def test_a_wrong_password_signs_nothing(rts: Rts, ready: tuple[object, ...], tmp_path: Path) -> None:
+    plan = _plans(rts, ready, tmp_path)[0]
+
+    result = rts("list", "generate", "SIRIUS", plan, "--as", "statistician.one", *ready, input="wrong\n")
+
+    assert result.exit_code == 8
+    assert not (tmp_path / "lists").exists()
+
+
+def test_a_password_known_to_the_operator_signs_nothing_until_it_is_changed(
+    rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    rts(
+        "user", "add", "statistician.three", "--name", "Ines Alba", "--organisation", "Sponsor",
+        "--email", "i@example.org", "--role", "statistician", "--trial", "SIRIUS",
+        "--password-file", password_file, *ready,
+    )  # fmt: skip
+    plan = _plans(rts, ready, tmp_path)[0]
+    command = ("list", "generate", "SIRIUS", plan, "--as", "statistician.three", *ready)
+
+    before = rts(*command, "--password-file", password_file)
+    (tmp_path / "new").write_text("a wholly other sentence\n", "utf-8")
+    changed = rts(
+        "user", "password", "statistician.three", "--password-file", password_file, "--new-password-file", "new", *ready
+    )
+    after = rts(*command, "--password-file", "new")
+
+    assert before.exit_code == 7
+    assert "rts user password" in before.stderr
+    assert (changed.exit_code, after.exit_code) == (0, 0), changed.output + after.output
+
+
+def test_a_generated_password_is_printed_once_and_can_be_read_aloud(rts: Rts, ready: tuple[object, ...]) -> None:
+    result = rts(
+        "user", "add", "physician", "--name", "Deng Wei", "--organisation", "Hospital", "--email", "d@example.org",
+        "--role", "physician", "--trial", "SIRIUS", "--site", "CN02", "--generate-password", *ready,
+    )  # fmt: skip
+
+    added, shown = result.stdout.splitlines()
+    password = shown.removeprefix("First password, shown this once: ")
+    assert added == "Added physician as physician."
+    assert [len(group) for group in password.split("-")] == [4] * 5
+    assert set(password) <= {*ALPHABET, "-"}
+
+
+def test_an_account_is_not_added_when_its_role_is_refused(rts: Rts, ready: tuple[object, ...]) -> None:
+    command = (
+        "user", "add", "physician", "--name", "Deng Wei", "--organisation", "Hospital", "--email", "d@example.org",
+        "--role", "physician", "--trial", "SIRIUS", "--generate-password", *ready,
+    )  # fmt: skip
+
+    without_site = rts(*command)
+    with_site = rts(*command, "--site", "CN02")
+
+    assert (without_site.exit_code, "[role.site, site]" in without_site.stderr) == (3, True)
+    assert with_site.exit_code == 0
+
+
+def test_a_kept_password_is_refused_in_production(rts: Rts, place: tuple[object, ...], password_file: Path) -> None:
+    rts("db", "upgrade", *place)
+
+    result = rts(
+        "user", "add", "administrator", "--name", "Ivo Kral", "--organisation", "Sponsor", "--email", "a@example.org",
+        "--role", "administrator", "--password-file", password_file, "--keep-password", *place,
+    )  # fmt: skip
+
+    assert (result.exit_code, "[password.kept, keep-password]" in result.stderr) == (4, True)
+
+
+@pytest.fixture
+def options(world: World) -> tuple[object, ...]:
+    """The options that name the staged world's installation."""
+    address = world.store.engine.url.render_as_string(hide_password=False)
+    return "--database", address, "--keyring", world.store.vault.keyring.path, "--lists", world.store.lists
+
+
+def test_check_prints_findings_and_exits_1(rts: Rts, world: World, options: tuple[object, ...]) -> None:
+    clean = rts("check", "--json", *options)
+    damage(
+        world.store.engine,
+        "UPDATE kit SET state = 'quarantined' WHERE id = (SELECT min(id) FROM kit WHERE state = 'available')",
+    )
+    found = rts("check", "--json", *options)
+
+    assert (clean.exit_code, json.loads(clean.stdout)) == (0, {"check": "clean", "findings": []})
+    assert found.exit_code == 1
+    assert [finding["rule"] for finding in json.loads(found.stdout)["findings"]] == ["kit.state"]
+
+
+def test_the_trail_is_exported_signed_and_verified(
+    rts: Rts, world: World, options: tuple[object, ...], tmp_path: Path
+) -> None:
+    subject = world.randomise("CN02")
+
+    exported = rts("audit", "export", "SIRIUS", "--out", tmp_path / "export.jsonl", *options)
+    again = rts("audit", "export", "SIRIUS", "--out", tmp_path / "export.jsonl", *options)
+    signed = rts("audit", "checkpoint", "SIRIUS", "--out", tmp_path / "checkpoint.txt", *options)
+    rts("audit", "key", "--out", tmp_path / "key.pem", *options)
+    verified = rts(
+        "audit", "verify", tmp_path / "export.jsonl", "--checkpoint", tmp_path / "checkpoint.txt",
+        "--public-key", tmp_path / "key.pem",
+    )  # fmt: skip
+
+    assert (exported.exit_code, again.exit_code, signed.exit_code) == (0, 5, 0), signed.output
+    assert subject in (tmp_path / "export.jsonl").read_text("utf-8")
+    assert (verified.exit_code, verified.stderr) == (0, "")
+
+
+@pytest.fixture
+def sealed_list(world: World) -> Path:
+    return next(
+        file for file in sorted(world.store.lists.rglob("*.rtslist")) if b'"kind": "subjects"' in file.read_bytes()
+    )
+
+
+def test_a_sealed_list_shows_its_manifest_without_a_key(rts: Rts, world: World, sealed_list: Path) -> None:
+    shown = rts("list", "inspect", sealed_list)
+    facts = json.loads(rts("list", "inspect", sealed_list, "--json").stdout)
+
+    assert shown.exit_code == 0
+    assert (facts["trial"], facts["purpose"], facts["kind"]) == ("SIRIUS", "test", "subjects")
+    assert facts["recipients"] == [f"keyring {world.store.vault.keyring.keyring_id}"]
+
+
+@pytest.mark.requirement("UNBL-06")
+def test_the_offline_route_opens_one_number_without_database_or_server(
+    rts: Rts, world: World, sealed_list: Path, tmp_path: Path
+) -> None:
+    keyring = tmp_path / "copy.json"
+    keyring.write_bytes(world.store.vault.keyring.path.read_bytes())
+    keyring.chmod(0o600)
+    opened = open_offline(sealed_list, sealed_list.with_suffix(".keys"), Keyring.load(keyring), lambda _: None)
+    entry = next(entry for _, entry in opened.entries())
+    treatment = opened.inputs()["treatments"][entry.arm]
+
+    one = rts("list", "open", sealed_list, "--keyring", keyring, "--number", entry.number.lower())
+    everything = rts("list", "open", sealed_list, "--keyring", keyring, "--all")
+
+    assert (one.exit_code, one.stdout) == (0, f"{entry.number}: {entry.arm}, {treatment}\n")
+    assert "Report it now" in one.stderr
+    assert everything.stdout.count("\n") == opened.file.manifest.entry_count + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("--number", "R000000"), 6), ((), 2), (("--number", "R1", "--all"), 2)]
+)
+def test_the_offline_route_refuses_what_it_cannot_answer(
+    rts: Rts, world: World, sealed_list: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    result = rts("list", "open", sealed_list, "--keyring", world.store.vault.keyring.path, *arguments)
+
+    assert (result.exit_code, result.stdout) == (code, "")
+
+
+def test_a_wrong_key_opens_nothing(rts: Rts, sealed_list: Path, tmp_path: Path) -> None:
+    rts("db", "upgrade", "--database", f"sqlite:///{tmp_path / 'other' / 'rts.sqlite'}")
+
+    result = rts("list", "open", sealed_list, "--keyring", tmp_path / "other" / "keyring.json", "--all")
+
+    assert (result.exit_code, result.stdout) == (9, "")
