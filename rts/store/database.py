@@ -20,6 +20,8 @@ OLDEST_SQLITE = (3, 51, 3)
 
 # How long a statement waits for a lock before the deed is refused as unavailable.
 BUSY_TIMEOUT_MS = 15_000
+# A physician must not wait long for the page that tells the way without a database.
+CONNECT_TIMEOUT_S = 5
 
 
 def open_engine(address: str) -> Engine:
@@ -37,7 +39,7 @@ def open_engine(address: str) -> Engine:
             max_overflow=20,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"options": f"-c lock_timeout={BUSY_TIMEOUT_MS}"},
+            connect_args={"options": f"-c lock_timeout={BUSY_TIMEOUT_MS}", "connect_timeout": CONNECT_TIMEOUT_S},
         )
     raise refuse(
         "invalid",

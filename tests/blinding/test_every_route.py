@@ -97,6 +97,8 @@ class Matrix:
         assert not missing, f"{rule.rule}: say in this test how to name a {', '.join(missing)}"
         if {"visit", "kit"} <= rule.arguments:
             named = named | {"kit": named["visit_kit"]}
+        elif "/quarantine/" in rule.rule:
+            named = named | {"kit": named["quarantined_kit"]}
         with self.app.test_request_context():
             url: str = self.app.url_for(rule.endpoint, **{name: named[name] for name in rule.arguments})
             return url
@@ -190,6 +192,11 @@ def second_trial(world: World) -> dict[str, str]:
 def matrix(world: World) -> Iterator[Matrix]:
     own_subject, other_subject = world.randomise("CN02"), world.randomise("CN03")
     made = Matrix(world, create_app(world.store))
+    with world.store.transaction(write=True) as tx:
+        shelf = select(Kit).join(Site, Site.id == Kit.site_id).where(Site.code == "CN02", Kit.state == "available")
+        quarantined = tx.session.scalars(shelf).first()
+        assert quarantined is not None
+        quarantined.state = "quarantined"
     with world.store.transaction() as tx:
         trial = tx.trial("SIRIUS")
 
@@ -223,6 +230,7 @@ def matrix(world: World) -> Iterator[Matrix]:
             "username": "auditor",
             "gate": world.stage.definition.gates[0],
             "lot": "BL-2601",
+            "quarantined_kit": quarantined.number,
             "list_id": found.commitment,
         }
         made.own = place("CN02", own_subject) | common
