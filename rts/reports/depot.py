@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from rts.clock import local_date
 from rts.reports.people import printed_names
@@ -79,8 +79,8 @@ def count_shipments(
     return tx.session.scalar(statement.where(*_wanted(trial, depot, site, states))) or 0
 
 
-def _wanted(trial: Trial, depot: Depot | None, site: str, states: tuple[str, ...]) -> list[object]:
-    wanted: list[object] = [Shipment.trial_id == trial.id]
+def _wanted(trial: Trial, depot: Depot | None, site: str, states: tuple[str, ...]) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = [Shipment.trial_id == trial.id]
     if depot is not None:
         wanted.append(Shipment.depot_id == depot.id)
     if site:
@@ -238,7 +238,7 @@ GONE = (
 
 
 def lot_rows(tx: Transaction, trial: Trial, depot: Depot | None = None) -> tuple[LotRow, ...]:
-    """The blinded lots by expiry and code, with counts over the trial, or of what one `depot` holds or has requested."""
+    """The blinded lots by expiry and code, counted over the trial, or what one `depot` holds or has reserved."""
     definition = definitions.latest(tx, trial)
     counted = select(Kit.blinded_lot_id, Kit.state, func.count()).where(Kit.trial_id == trial.id)
     if depot is not None:

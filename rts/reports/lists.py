@@ -1,7 +1,7 @@
 """Lists as the office sees them: what stands, who signed what, and what comes next.
 
-A list is named by its id to the unblinded only. Blinded people (the trial manager who activates) know it by kind, prefix
-and commitment, which are published, and never by the plan or id that the restricted definition gave it.
+A list is named by its id to the unblinded only. Blinded people (the trial manager who activates) know it by kind,
+prefix and commitment, which are published, and never by the plan or id that the restricted definition gave it.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def list_page(tx: Transaction, trial: Trial, found: ListFile, reader: Actor) -> 
     unblinded = reader.is_unblinded(trial)
     names = printed_names(tx, [found.generated_by])
     fault: tuple[FailedRule, ...] = ()
-    scheme, version, digest, software, strata = "", 0, "", "", ()
+    scheme, version, digest, software = "", 0, "", ""
+    strata: tuple[tuple[str, int], ...] = ()
     try:
         manifest = read_file(tx, trial, found).manifest
     except Refusal as refusal:
@@ -175,7 +176,7 @@ def _history(tx: Transaction, trial: Trial, found: ListFile) -> tuple[ListEvent,
         for event, detail in tx.session.execute(withdrawn):
             at = datetime.strptime(event.at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
             by = printed_names(tx, [event.actor])[event.actor]
-            events.append(ListEvent("withdraw", at, by, reason=json.loads(detail)["reason"]))
+            events.append(ListEvent("withdraw", at, by, reason=json.loads(str(detail))["reason"]))
     return tuple(events)
 
 

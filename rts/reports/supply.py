@@ -74,19 +74,20 @@ def site_stocks(tx: Transaction, trial: Trial, *, page: int = 1, size: int = 50)
         .where(Kit.site_id.in_(ids), Kit.state.in_([KitState.AVAILABLE, KitState.QUARANTINED]))
         .group_by(Kit.site_id, Kit.state, BlindedLot.expiry)
     ):
+        if site_id is None:
+            continue
         if state == KitState.QUARANTINED:
             quarantined[site_id] += count
         else:
             shelf[site_id].append((expiry, count))
-    coming: dict[int, int] = {
-        site_id: count
-        for site_id, count in tx.session.execute(
+    coming: dict[int, int] = dict(
+        tx.session.execute(
             select(Shipment.site_id, func.count(Kit.id))
             .join(Kit, Kit.shipment_id == Shipment.id)
             .where(Shipment.site_id.in_(ids), Shipment.state.in_(IN_MOTION))
             .group_by(Shipment.site_id)
-        )
-    }
+        ).all()
+    )
     demand = _demand(tx, definition, ids)
     stocks = []
     for site in sites:
@@ -142,6 +143,8 @@ def _demand(tx: Transaction, definition: TrialDefinition, site_ids: list[int]) -
             Subject.site_id.in_(site_ids), Subject.state == "randomised"
         )
     ):
+        if randomised_on is None:
+            continue
         schedule = SubjectSchedule(randomised_on, dose_level, frozenset(closed[subject_id]))
         for group in definition.kit_groups:
             demand[site_id] += [
@@ -190,12 +193,9 @@ def overview(tx: Transaction, trial: Trial) -> SupplyOverview:
     """Everything the first page of supply shows, but for the table of sites."""
     definition = definitions.latest(tx, trial)
     zone = definition.depots[0].time_zone
-    counts: dict[str, int] = {
-        state: count
-        for state, count in tx.session.execute(
-            select(Kit.state, func.count()).where(Kit.trial_id == trial.id).group_by(Kit.state)
-        )
-    }
+    counts: dict[str, int] = dict(
+        tx.session.execute(select(Kit.state, func.count()).where(Kit.trial_id == trial.id).group_by(Kit.state)).all()
+    )
     in_motion = tx.session.execute(
         select(Shipment.number, Shipment.state, Shipment.expected_on, Site.code)
         .join(Site, Site.id == Shipment.site_id)

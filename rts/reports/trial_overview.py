@@ -67,15 +67,16 @@ def randomised_by_day(tx: Transaction, trial: Trial) -> tuple[tuple[date, int], 
     """How many subjects were randomised by the end of each day on which one was (site-local dates)."""
     statement = (
         select(Subject.randomised_on, func.count())
-        .where(Subject.trial_id == trial.id, Subject.randomised_on.is_not(None))
+        .where(Subject.trial_id == trial.id)
         .group_by(Subject.randomised_on)
         .order_by(Subject.randomised_on)
     )
-    course = []
+    course: list[tuple[date, int]] = []
     total = 0
     for day, count in tx.session.execute(statement):
-        total += count
-        course.append((day, total))
+        if day is not None:
+            total += count
+            course.append((day, total))
     return tuple(course)
 
 
@@ -116,14 +117,13 @@ def site_rows(
         statement = statement.limit(size).offset((page - 1) * size)
     sites = list(tx.session.scalars(statement))
     ids = [site.id for site in sites]
-    passed = {
-        site_id: count
-        for site_id, count in tx.session.execute(
+    passed = dict(
+        tx.session.execute(
             select(SiteGate.site_id, func.count())
             .where(SiteGate.site_id.in_(ids), SiteGate.gate.in_(definition.gates))
             .group_by(SiteGate.site_id)
-        )
-    }
+        ).all()
+    )
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     for site_id, state, count in tx.session.execute(
         select(Subject.site_id, Subject.state, func.count())
@@ -131,14 +131,13 @@ def site_rows(
         .group_by(Subject.site_id, Subject.state)
     ):
         counts[site_id][state] = count
-    randomised = {
-        site_id: count
-        for site_id, count in tx.session.execute(
+    randomised = dict(
+        tx.session.execute(
             select(Subject.site_id, func.count())
             .where(Subject.site_id.in_(ids), Subject.randomised_at.is_not(None))
             .group_by(Subject.site_id)
-        )
-    }
+        ).all()
+    )
     in_force: dict[int, list[tuple[date, int]]] = defaultdict(list)
     for site_id, from_date, version in tx.session.execute(
         select(DefinitionInForce.site_id, DefinitionInForce.from_date, DefinitionVersion.version)
@@ -220,12 +219,11 @@ def overview(tx: Transaction, trial: Trial) -> Overview:
     """Everything the first page of a trial shows."""
     version = definitions.latest_version(tx, trial)
     definition = definitions.parsed(version.public_text)
-    subjects = {
-        state: count
-        for state, count in tx.session.execute(
+    subjects = dict(
+        tx.session.execute(
             select(Subject.state, func.count()).where(Subject.trial_id == trial.id).group_by(Subject.state)
-        )
-    }
+        ).all()
+    )
     breaks = tx.session.scalar(
         select(func.count(func.distinct(CodeBreak.subject_id)))
         .join(Subject, Subject.id == CodeBreak.subject_id)
