@@ -99,7 +99,8 @@ class Store:
 
 @dataclass
 class Transaction:
-    """One unit of work. `emergency` is set on the way to a code break alone, which a clock gone wrong must not stop.
+    """One unit of work. `emergency` is set on the way to a code break and by `rts check` alone: a clock gone wrong must
+    not stop them.
 
     `opened` counts what its openers opened, by kind of record; it ends in the audit trail.
     """

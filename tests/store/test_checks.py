@@ -64,6 +64,12 @@ def test_a_check_changes_nothing_but_the_trail_and_may_be_repeated(lived_in: Wor
     assert lived_in.events() == events + 4
 
 
+def test_a_clock_that_stands_before_the_trail_does_not_stop_a_check(lived_in: World) -> None:
+    lived_in.clock.set(lived_in.clock.now() - timedelta(days=400))
+
+    assert run_checks(lived_in.store) == []
+
+
 @pytest.mark.requirement("UNBL-04")
 def test_a_check_leaves_on_the_trail_that_it_opened_what_is_sealed(lived_in: World) -> None:
     run_checks(lived_in.store)
