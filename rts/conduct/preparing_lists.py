@@ -395,7 +395,8 @@ def _refuse_second_subject_list(tx: Transaction, trial: Trial, found: ListFile) 
         raise refuse(
             "conflict",
             "list.active",
-            say("List %(list)s is active; close it before another takes its place.", list=active),
+            # The manager who activates is blinded and knows no list by its id.
+            say("Another subject list is active; close it before this one takes its place."),
             "list_id",
         )
 
@@ -487,7 +488,7 @@ def _state(found: ListFile, wanted: str) -> None:
         raise refuse(
             "conflict",
             "list.state",
-            say("List %(list)s is %(state)s, not %(wanted)s.", list=found.list_id, state=found.state, wanted=wanted),
+            say("This list is %(state)s, not %(wanted)s.", state=found.state, wanted=wanted),
             "list_id",
         )
 
