@@ -111,9 +111,9 @@ class Collector:
                     self.add(f"row {table.name} {place}", json.dumps(plain, indent=0))
 
     def _learn(self, value: str, place: str) -> None:
-        for number, line in enumerate(value.splitlines()):
-            if len(line) >= 40:
-                self.hidden[line] = f"{place}/{number}"
+        for number, word in enumerate(value.split()):
+            if len(word) >= 40:  # of a checkpoint: the hash and the signature
+                self.hidden[word] = f"{place}/{number}"
 
     def dump_files(self, folder: Path) -> None:
         """Note the names and sizes of all files, manifests of lists and keys files as they are, records by length."""
@@ -217,6 +217,8 @@ class Doors:
         """Ask for a page."""
         answer = self.client(username).get(url)
         self._keep(username, f"GET {url}", answer)
+        if answer.status_code == 200 and username not in self.unblinded:
+            self.reached.add(self._endpoint(url))
         return answer
 
     def post(self, username: str, url: str, form: dict[str, Any], *, is_kept: bool = True) -> TestResponse:
@@ -246,8 +248,6 @@ class Doors:
                     continue
                 answer = self.get(username, url)
                 count += 1
-                if answer.status_code == 200 and username not in self.unblinded:
-                    self.reached.add(endpoint)
                 if answer.status_code == 403:
                     barred.add(endpoint)  # what a role may not do at all is answered alike for every object
                 if answer.mimetype == "text/html":
@@ -361,7 +361,7 @@ def objects_of(world: World) -> Objects:
 
 def _unblinded_people(world: World) -> set[str]:
     with world.store.transaction() as tx:
-        grants = tx.session.execute(select(Person.username, RoleGrant.role).join(RoleGrant)).tuples()
+        grants = tx.session.execute(select(Person.username, RoleGrant.role).join(RoleGrant))
         return {username for username, role in grants if not is_blinded(Role(role))}
 
 

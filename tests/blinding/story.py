@@ -191,6 +191,7 @@ def tell(story: Story, settings: Settings) -> None:
     story.pass_days(2)
     story.receive("damaged", "excursion", "missing", "excursion")
     waiting = story.kits("quarantined", first)
+    story.doors.get("quality", f"/trials/{trial}/supply/quarantine/{waiting[0]}/decide")
     story.do(decide_quarantine, "quality", DecideQuarantine(trial, waiting[0], release=True, document="QA 1"))
     story.do(decide_quarantine, "quality", DecideQuarantine(trial, waiting[1], release=False, document="QA 2"))
     story.do(decide_quarantine, "quality", DecideQuarantine(trial, waiting[1], release=False, document="QA 3"))
@@ -309,11 +310,30 @@ def tell(story: Story, settings: Settings) -> None:
     assert wanted <= set(story.refused), f"the story no longer meets {wanted - set(story.refused)}"
 
 
+def tell_short(story: Story) -> None:
+    """A few subjects at a supplied site and a look at their pages: enough for a leak to show."""
+    site = SITES[0]
+    subjects = [story.screen(site) for _ in range(3)]
+    for subject in subjects:
+        story.randomise(subject)
+    story.hand_over(subjects[0], "W0")
+    for visit in ("W4", "W8", "W12"):
+        for subject in subjects:
+            story.dispense(subject, visit, "early")
+    story.do(request_shipment, "supply", RequestShipment(story.trial, site, 3, "more"))
+    story.ship()
+    pharmacist = story.at(Role.PHARMACIST, site).name
+    for page in (f"sites/{site}/", f"sites/{site}/stock/", *(f"subjects/{subject}/" for subject in subjects)):
+        assert story.doors.get(pharmacist, f"/trials/{story.trial}/{page}").status_code == 200
+
+
 def deliver_mail(story: Story, settings: Settings, server: MailServer) -> None:
     """Send the outbox to a real server; keep what blinded people get."""
     deliver_due(story.world.store, settings, service("delivery"))
     addresses = {f"{name}@example.org" for name in blinded_people(story.world)}
     for mail in server.received:
         if set(mail.recipients) & addresses:
-            story.collector.add(f"mail {mail.sender} {mail.recipients}", mail.message.as_bytes())
+            head = "\n".join(f"{name}: {value}" for name, value in mail.message.items())
+            place = f"mail {mail.sender} {mail.recipients}"
+            story.collector.add(place, f"{head}\n\n{mail.message.get_content()}")
     server.received.clear()

@@ -141,7 +141,7 @@ def secrets_of(world: World) -> Secrets:
                 subject.code: entries[entry]
                 for subject, entry in tx.session.execute(
                     select(Subject, ListEntry).join(ListEntry, ListEntry.subject_id == Subject.id)
-                ).tuples()
+                )
             }
             found.append(
                 Secrets(
