@@ -329,15 +329,19 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
                     say("Kit %(kit)s lasts the dosing interval and can be handed over.", kit=number),
                     "fate",
                 )
-            change = Change(
-                row.kit_id, Move.UNASSIGN, KitState.ASSIGNED, site_id=site.id, reason=command.reason.strip()
-            )
+            move = Move.QUARANTINE
             row.state = "put_back"
         else:
-            change = Change(
-                row.kit_id, FATES[command.fate], KitState.ASSIGNED, site_id=site.id, reason=command.reason.strip()
-            )
+            move = FATES[command.fate]
             row.state = "replaced"
+        change = Change(
+            row.kit_id,
+            move,
+            KitState.ASSIGNED,
+            site_id=site.id,
+            shipment_id=row.kit.shipment_id,
+            reason=command.reason.strip(),
+        )
         apply(tx, [change], actor.name)
     else:
         row.state = "replaced"

@@ -29,7 +29,9 @@ class EndTreatment:
 
 
 def end_treatment(tx: Transaction, actor: Actor, command: EndTreatment) -> Done:
-    """End treatment; kits set aside but not handed over go back to the shelf.
+    """End treatment; kits set aside but not handed over go into quarantine and to nobody else: a kit that passed
+    from one
+    subject to another would tell both, and everybody who saw it, that they share an arm.
 
     Raises Refusal when the subject is not in treatment, `how` is unknown, or a withdrawal has no reason.
     """
@@ -56,7 +58,14 @@ def end_treatment(tx: Transaction, actor: Actor, command: EndTreatment) -> Done:
     apply(
         tx,
         [
-            Change(row.kit_id, Move.UNASSIGN, KitState.ASSIGNED, site_id=site.id, reason=command.how)
+            Change(
+                row.kit_id,
+                Move.QUARANTINE,
+                KitState.ASSIGNED,
+                site_id=site.id,
+                shipment_id=row.kit.shipment_id,
+                reason=command.how,
+            )
             for row in open_dispensings
         ],
         actor.name,
@@ -68,7 +77,7 @@ def end_treatment(tx: Transaction, actor: Actor, command: EndTreatment) -> Done:
         f"subject.{command.how}",
         "subject",
         subject.code,
-        {"kits_back_on_the_shelf": sorted(row.kit.number for row in open_dispensings)},
+        {"kits_quarantined": sorted(row.kit.number for row in open_dispensings)},
         trial=trial,
         site=site,
         reason=command.reason.strip(),

@@ -19,7 +19,7 @@ from rts.conduct.recipients import people_in, people_with
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
 from rts.store.ledger import Change, apply
-from rts.store.tables import BlindedLot, Kit, Shipment, ShipmentKit, Site, Trial
+from rts.store.tables import BlindedLot, Dispensing, Kit, Shipment, ShipmentKit, Site, Trial
 from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_shipped
 from rts.supply.kits import KitState, Move
@@ -395,8 +395,9 @@ class DecideQuarantine:
 
 
 def decide_quarantine(tx: Transaction, actor: Actor, command: DecideQuarantine) -> Done:
-    """Carry out a quality decision on one kit. Raises Refusal without a document or when the kit is not in
-    quarantine.
+    """Carry out a quality decision on one kit. Raises Refusal without a document, when the kit is not in quarantine,
+    or for
+    releasing one that was set aside for a subject.
     """
     trial = tx.trial(command.trial)
     kit = tx.session.scalar(select(Kit).where(Kit.trial_id == trial.id, Kit.number == normal_number(command.kit)))
@@ -407,6 +408,17 @@ def decide_quarantine(tx: Transaction, actor: Actor, command: DecideQuarantine) 
         raise refuse("invalid", "document.missing", say("Name the decision document."), "document")
     if kit.state != KitState.QUARANTINED or kit.site_id is None:
         raise refuse("conflict", "kit.state", say("Kit %(kit)s is not in quarantine.", kit=kit.number), "kit")
+    if command.release and tx.session.scalar(select(Dispensing.id).where(Dispensing.kit_id == kit.id)):
+        raise refuse(
+            "rule",
+            "kit.was_set_aside",
+            say(
+                "Kit %(kit)s was set aside for a subject once. Given to another, it would tell that both have the same "
+                "treatment: reject it.",
+                kit=kit.number,
+            ),
+            "release",
+        )
     site = tx.session.get_one(Site, kit.site_id)
     locks.take(tx.session, locks.site_stock(trial.code, site.code))
     move = Move.RELEASE_FROM_QUARANTINE if command.release else Move.REJECT

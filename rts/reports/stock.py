@@ -139,11 +139,7 @@ def kit_rows(
 
 
 def kit_life(tx: Transaction, site: Site, number: str) -> KitLife | None:
-    """The life of the kit `number`; None unless it was sent to `site`.
-
-    Earlier holders are not named: a kit put back and given to somebody else would tell that both have the same
-    treatment.
-    """
+    """The life of the kit `number`; None unless it was sent to `site`."""
     kit = tx.session.scalar(
         select(Kit).where(Kit.trial_id == site.trial_id, Kit.number == normal_number(number), Kit.site_id == site.id)
     )

@@ -310,16 +310,14 @@ def _kits_of(tx: Transaction, place: Place, subject: Subject) -> list[tuple[str,
     for row in rows:
         shipment, received_on = arrived.get(row.kit_id, (None, None))
         fate, _, reason = (row.end_reason or "").partition(": ")
-        # A kit put back may go to somebody else: its number here would tell that both have the same treatment.
-        is_put_back = row.state == "put_back"
         kit = VisitKit(
-            number="" if is_put_back else row.kit.number,
+            number=row.kit.number,
             slot=row.slot,
             state=row.state,
             expiry=row.kit.lot.expiry,
             lasts=may_be_dispensed(place.today, row.kit.lot.expiry, place.definition.expiry.dnd_at(row.visit)),
-            shipment=None if is_put_back else shipment,
-            received_on=None if is_put_back else received_on,
+            shipment=shipment,
+            received_on=received_on,
             assigned_at=row.assigned_at,
             assigned_by=row.assigned_by,
             dispensed_at=row.dispensed_at,

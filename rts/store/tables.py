@@ -566,7 +566,8 @@ class ShipmentKit(Base):
 class Dispensing(Base):
     """A kit given to a subject for a visit: assigned by the system, then handed over and its number confirmed.
 
-    A `replaced` kit was lost, damaged or had expired; one `put_back` was never handed over and may go to somebody else.
+    A `replaced` kit was lost, damaged or had expired; one `put_back` was never handed
+    over, and goes to nobody else: passing it on would tell that two subjects share an arm.
     """
 
     __tablename__ = "dispensing"
@@ -581,13 +582,6 @@ class Dispensing(Base):
             sqlite_where=text("state IN ('assigned', 'dispensed')"),
             postgresql_where=text("state IN ('assigned', 'dispensed')"),
         ),
-        Index(
-            "uq_dispensing_kit",
-            "kit_id",
-            unique=True,
-            sqlite_where=text("state <> 'put_back'"),
-            postgresql_where=text("state <> 'put_back'"),
-        ),
         one_of("state", "assigned", "dispensed", "replaced", "put_back"),
     )
     id: Mapped[int] = key()
@@ -595,7 +589,7 @@ class Dispensing(Base):
     visit: Mapped[str] = mapped_column(String(40))
     slot: Mapped[int]
     attempt: Mapped[int]
-    kit_id: Mapped[int] = to("kit")
+    kit_id: Mapped[int] = to("kit", unique=True)
     state: Mapped[str] = mapped_column(String(20))
     version_id: Mapped[int] = to("definition_version")
     assigned_at: Mapped[datetime]

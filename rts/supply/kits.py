@@ -58,7 +58,6 @@ class Move(StrEnum):
     RELEASE_FROM_QUARANTINE = "release_from_quarantine"
     REJECT = "reject"
     ASSIGN = "assign"
-    UNASSIGN = "unassign"
     DISPENSE = "dispense"
     REPORT_DAMAGED = "report_damaged"
     REPORT_LOST = "report_lost"
@@ -81,7 +80,6 @@ MOVES: dict[Move, tuple[frozenset[KitState], KitState]] = {
     Move.RELEASE_FROM_QUARANTINE: (frozenset({KitState.QUARANTINED}), KitState.AVAILABLE),
     Move.REJECT: (frozenset({KitState.QUARANTINED}), KitState.REJECTED),
     Move.ASSIGN: (frozenset({KitState.AVAILABLE}), KitState.ASSIGNED),
-    Move.UNASSIGN: (frozenset({KitState.ASSIGNED}), KitState.AVAILABLE),
     Move.DISPENSE: (frozenset({KitState.ASSIGNED}), KitState.DISPENSED),
     Move.REPORT_DAMAGED: (ON_HAND, KitState.DAMAGED),
     Move.REPORT_LOST: (ON_HAND, KitState.LOST),

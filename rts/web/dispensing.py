@@ -43,7 +43,10 @@ def visit(trial: str, subject: str, visit: str) -> Answer:
         try:
             entered.check()
             if request.form.get("step") == "hand_over":
-                run(hand_over, HandOver(trial, subject, visit, entered.text("kit", 60)))
+                run(
+                    hand_over,
+                    HandOver(trial, subject, visit, entered.text("kit", 60), entered.text("window_reason")),
+                )
             else:
                 run(prepare_visit, PrepareVisit(trial, subject, visit, entered.text("window_reason")))
         except Refusal as refusal:

@@ -60,7 +60,6 @@ KIT_MOVES: dict[str, Word] = {
     "release_from_quarantine": (_("Released from quarantine"), "good"),
     "reject": (_("Rejected"), "stop"),
     "assign": (_("Set aside for a subject"), "busy"),
-    "unassign": (_("Put back on the shelf"), "quiet"),
     "dispense": (_("Handed over"), "good"),
     "report_damaged": (_("Reported damaged"), "stop"),
     "report_lost": (_("Reported lost"), "stop"),

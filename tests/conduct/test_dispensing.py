@@ -13,7 +13,7 @@ from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.expiring import SweepExpired, sweep_expired
 from rts.conduct.perform import Done, perform
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
-from rts.conduct.shipping import RequestShipment, request_shipment
+from rts.conduct.shipping import DecideQuarantine, RequestShipment, decide_quarantine, request_shipment
 from rts.store.tables import Dispensing, Kit, KitMove
 from tests.world import GOOD_VALUES, World
 
@@ -220,9 +220,9 @@ def test_after_the_end_of_treatment_nothing_is_dispensed(world: World, subject: 
     done = world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", subject, how, "moved away"))
 
     assert done == Done("end_treatment", {"trial": "SIRIUS", "site": "CN02", "subject": subject})
-    assert state_of(world, kit) == "available"
+    assert state_of(world, kit) == "quarantined"
     assert world.last_event(f"subject.{how}")[1] == {
-        "kits_back_on_the_shelf": [kit],
+        "kits_quarantined": [kit],
         "reason": "moved away",
         "before": {"state": "randomised"},
         "after": {"state": how},
@@ -235,6 +235,20 @@ def test_after_the_end_of_treatment_nothing_is_dispensed(world: World, subject: 
         world.do(replace_kit, PHARMACIST, ReplaceKit("SIRIUS", subject, kit, "lost", "gone"))
     with world.refuses("conflict", "subject.state"):
         world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", subject, how, "again"))
+
+
+@pytest.mark.requirement("BLIND-02")
+@pytest.mark.requirement("DISP-04")
+def test_a_kit_once_set_aside_for_a_subject_never_goes_to_another(world: World, subject: str) -> None:
+    world.clock.advance(timedelta(days=28))
+    kit = prepare(world, subject, "W4")
+    world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", subject, "withdrawn", "moved away"))
+
+    with world.refuses("rule", "kit.was_set_aside"):
+        world.do(decide_quarantine, "quality", DecideQuarantine("SIRIUS", kit, True, "QA 1"))
+    world.do(decide_quarantine, "quality", DecideQuarantine("SIRIUS", kit, False, "QA 1"))
+
+    assert state_of(world, kit) == "rejected"
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "a dispensing put back": (
         ("UPDATE dispensing SET state = 'put_back' WHERE state = 'assigned'",),
-        {"dispensing.count"},
+        {"dispensing.count", "dispensing.state"},
     ),
     "a shipment lost after receipt": (
         ("UPDATE shipment SET state = 'lost' WHERE id = (SELECT min(id) FROM shipment)",),

@@ -63,7 +63,7 @@ def test_a_decision_on_a_state_that_has_changed_is_refused_whole(world: World) -
 
 
 @pytest.mark.requirement("DISP-03")
-@pytest.mark.parametrize("move", [Move.DISPENSE, Move.SHIP, Move.RELEASE_LOT, Move.RECEIVE_GOOD, Move.UNASSIGN])
+@pytest.mark.parametrize("move", [Move.DISPENSE, Move.SHIP, Move.RELEASE_LOT, Move.RECEIVE_GOOD])
 def test_a_move_the_table_does_not_know_is_refused(world: World, move: Move) -> None:
     kit = one_kit(world)
     before = world.rows()

@@ -292,7 +292,8 @@ def test_a_visit_outside_its_window_asks_for_the_reason(world: World, pharmacist
 
     ready = follow(pharmacist, go_on(pharmacist, without, window_reason="Travels next week"))
     kit = world.kit_for(subject, "W4")
-    assert f"DataMatrix {kit}" in ready.text
+    assert kit in words_of(ready).replace(" ", "")
+    assert "DataMatrix" not in ready.text  # a code on the screen could be scanned in place of the box
     receipt = follow(pharmacist, go_on(pharmacist, ready, kit=kit))
     assert "Travels next week" in words_of(receipt)
 
@@ -309,27 +310,26 @@ def test_a_damaged_kit_is_replaced_by_another(world: World, pharmacist: At) -> N
 
     new = world.kit_for(subject, "W0")
     assert new != old
-    assert f"DataMatrix {new}" in page.text
+    assert new in words_of(page).replace(" ", "")
     assert "Dropped at the counter" in words_of(page)
     assert row(world, select(Kit).where(Kit.number == old)).state == "damaged"
 
 
 @pytest.mark.requirement("BLIND-02")
-def test_a_kit_put_back_is_never_named_beside_the_subject_who_did_not_get_it(
+def test_a_kit_set_aside_for_somebody_who_withdraws_goes_into_quarantine(
     world: World, investigator: At, pharmacist: At
 ) -> None:
     subject = world.randomise("CN02")
     kit = world.kit_for(subject, "W0")
+
     review = investigator.post(f"{T}/subjects/{subject}/end-treatment", how="withdrawn", reason="Moved away")
     assert kit in words_of(review).replace(" ", "")
     page = follow(investigator, go_on(investigator, review))
-    assert row(world, select(Kit).where(Kit.number == kit)).state == "available"
 
+    assert row(world, select(Kit).where(Kit.number == kit)).state == "quarantined"
+    assert "kit put into quarantine" in words_of(page)
     life = pharmacist.get(f"{T}/sites/CN02/stock/{kit}/")
-    shown = words_of(page).replace(" ", "") + words_of(investigator.get(f"{T}/subjects/{subject}/randomisation"))
-    assert kit not in shown.replace(" ", "")
-    assert "Put back on the shelf" in words_of(life)
-    assert subject not in words_of(life)
+    assert "quarantine" in words_of(life).lower()
 
 
 # --- end of treatment ----------------------------------------------------------------------------------------------

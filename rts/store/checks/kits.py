@@ -18,11 +18,12 @@ _IDENTITIES = {
     "released": say("released = dispensed + undispensed by the same fates"),
 }
 
-# Where a kit may be, by what became of giving it to a subject. One put back may be anywhere.
+# Where a kit may be, by what became of giving it to a subject.
 _STATES_AFTER = {
     "assigned": {KitState.ASSIGNED},
     "dispensed": {KitState.DISPENSED},
     "replaced": {KitState.DISPENSED, KitState.DAMAGED, KitState.LOST},
+    "put_back": {KitState.QUARANTINED, KitState.REJECTED, KitState.EXPIRED, KitState.DAMAGED, KitState.LOST},
 }
 
 
@@ -108,9 +109,8 @@ def dispensings_agree_with_kits(view: View) -> Iterator[Finding]:
         if subject.randomised_at is None:
             text = say("Kit %(kit)s was given to subject %(subject)s, who was not randomised.", **named)
             yield Finding("dispensing.not_randomised", text)
-        if given.state == "put_back":
-            continue
-        live[kit.id].append(given)
+        if given.state != "put_back":
+            live[kit.id].append(given)
         if KitState(kit.state) not in _STATES_AFTER[given.state]:
             text = say(
                 "Kit %(kit)s is %(state)s, but for subject %(subject)s at %(visit)s it was %(given)s.",

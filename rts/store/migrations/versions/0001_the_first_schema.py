@@ -575,17 +575,10 @@ def upgrade() -> None:
             ["version_id"], ["definition_version.id"], name=op.f("fk_dispensing_version_id_definition_version")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dispensing")),
+        sa.UniqueConstraint("kit_id", name=op.f("uq_dispensing_kit_id")),
         sa.UniqueConstraint(
             "subject_id", "visit", "slot", "attempt", name=op.f("uq_dispensing_subject_id_visit_slot_attempt")
         ),
-    )
-    op.create_index(
-        "uq_dispensing_kit",
-        "dispensing",
-        ["kit_id"],
-        unique=True,
-        sqlite_where=sa.text("state <> 'put_back'"),
-        postgresql_where=sa.text("state <> 'put_back'"),
     )
     op.create_index(
         "uq_dispensing_live",
