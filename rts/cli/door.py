@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from rts.entropy import SystemEntropy
 from rts.refusal import Refusal, refuse, say
 from rts.settings import Settings
+from rts.unexpected import places_of
 
 # Docs: docs/commands.md. A program that calls `rts` tells the kinds of failure apart by these; they never change.
 EXIT_CODES = {
@@ -140,12 +141,8 @@ def say_refusal(refusal: Refusal) -> None:
 def _say_unexpected(error: Exception) -> None:
     """Show a reference number. The log has the places the error passed, never a value: one may be an arm or a key."""
     reference = SystemEntropy().bytes(4).hex()
-    steps = []
-    step = error.__traceback__
-    while step is not None:
-        steps.append(f"{step.tb_frame.f_code.co_filename.rsplit('/rts/', 1)[-1]}:{step.tb_lineno}")
-        step = step.tb_next
-    structlog.get_logger("rts.cli").error("unexpected", reference=reference, kind=type(error).__name__, at=steps[-12:])
+    log = structlog.get_logger("rts.cli")
+    log.error("unexpected", reference=reference, kind=type(error).__name__, at=places_of(error))
     click.echo(
         f"An unexpected error stopped this command; what it had begun was rolled back. Tell the operator the "
         f"reference {reference}.",

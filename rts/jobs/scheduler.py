@@ -29,6 +29,7 @@ from rts.notices.delivery import deliver_due, outbox_now
 from rts.refusal import Message, Refusal, refuse, say
 from rts.settings import Settings
 from rts.store.transaction import Store
+from rts.unexpected import places_of
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,9 @@ class Scheduler:
 
 
 def run_job(store: Store, settings: Settings, due: DueJob) -> None:
-    """Run one job now and record the run. A Refusal is recorded, any other exception is recorded and raised."""
+    """Run one job now and record the run, whatever becomes of it. An unexpected error is logged by its kind and place:
+    what it says may hold an arm, and APScheduler would print it.
+    """
     key = due.job.key
     _record(store, key, due.scheduled_for, lambda run: WORK[key.name](errand(store, settings, due, run)))
 
@@ -105,6 +108,8 @@ def _record(store: Store, key: JobKey, scheduled_for: datetime, work: Callable[[
     except Refusal as refusal:
         # What a sealed refusal says may depend on an arm.
         message = say("Refused; the audit trail tells why.") if refusal.sealed else refusal.failed[0].message
+    except Exception as error:  # noqa: BLE001  the last door: beyond it APScheduler prints what the error says
+        log.error("%s run %d: %s at %s", key.name, run, type(error).__name__, ", ".join(places_of(error)))
     finally:
         finish_run(store, run, outcome, message)
         log.info("%s run %d: %s", key.name, run, outcome)

@@ -9,7 +9,7 @@ hash(0)       = SHA-256("rts/audit/1" + 00 + chain id)
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ class Draft:
     action: str
     object_type: str
     object_id: str
-    detail: dict[str, Any]
+    detail: dict[str, Any] = field(repr=False)  # a sealed one names an arm
     sealed: bool
     definition: int | None
     site_id: int | None

@@ -7,6 +7,7 @@ from flask import Flask, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from rts.refusal import FailedRule, Refusal
+from rts.unexpected import places_of
 from rts.web.forms import STATUS
 from rts.web.guard import store
 
@@ -57,12 +58,7 @@ def _unexpected(error: Exception) -> tuple[str, int]:
     a password.
     """
     reference = store().entropy.bytes(4).hex()
-    frames = []
-    step = error.__traceback__
-    while step is not None:
-        frames.append(f"{step.tb_frame.f_code.co_filename.rsplit('/rts/', 1)[-1]}:{step.tb_lineno}")
-        step = step.tb_next
-    log.error("unexpected", reference=reference, kind=type(error).__name__, at=frames[-12:], page=request.endpoint)
+    log.error("unexpected", reference=reference, kind=type(error).__name__, at=places_of(error), page=request.endpoint)
     if request.blueprint == "unblinding":
         return _unavailable(reference=reference)
     return render_template("errors/unexpected.html", reference=reference), 500
