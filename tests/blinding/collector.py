@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, Table, func, select, union
@@ -229,6 +230,17 @@ class Doors:
             self._keep(username, f"POST {url}", answer)
         return answer
 
+    def submit(self, username: str, url: str, **entered: Any) -> TestResponse:
+        """Fill in the form for a deed at `url`, and sign or confirm it when the page asks for that."""
+        page = self.get(username, url)
+        assert page.status_code == 200, f"{username} cannot open {url}: {page.status_code}"
+        answer = self.post(username, url, _hidden_fields(page) | entered)
+        while answer.status_code == 200:
+            answer = self.post(
+                username, url, _hidden_fields(answer) | entered | {"password": PASSWORD, "step": "record"}
+            )
+        return answer
+
     def walk(self, *usernames: str) -> int:
         """Ask for every page that takes a GET, with every object of the story, and for every link found there, as
         each person in turn; returns how many pages were asked for.
@@ -262,6 +274,12 @@ class Doors:
 
     def _endpoint(self, url: str) -> str:
         return str(self.app.url_map.bind("").match(url.partition("?")[0], method="GET", return_rule=True)[0].endpoint)
+
+
+def _hidden_fields(page: TestResponse) -> dict[str, str]:
+    form = BeautifulSoup(page.text, "html.parser").select_one("form.deed[method=post]")
+    assert form is not None, "the page has no form for a deed"
+    return {str(field["name"]): str(field["value"]) for field in form.select("input[type=hidden]")}
 
 
 def _is_page(rule: Rule) -> bool:

@@ -29,6 +29,7 @@ class Told:
     reached: set[str]
     endpoints: set[str]
     entropy_used: int
+    folder: Path  # with the database, the keyring and the lists
 
 
 Teller = Callable[[str], Told]
@@ -75,6 +76,7 @@ def _tell_in(name: str, folder: Path, server: mail.MailServer) -> Told:
             story.doors.reached,
             for_blinded,
             world.store.entropy._counter,  # type: ignore[attr-defined]
+            folder,
         )
 
 
