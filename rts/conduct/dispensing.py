@@ -15,6 +15,7 @@ from rts.conduct.kits_at_site import kits_on_the_shelf, opened_shelf, set_aside
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of, subject_at
 from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.states import STATES
 from rts.store import definitions, locks
 from rts.store.ledger import Change, apply
 from rts.store.sealed_rows import open_entry
@@ -63,7 +64,7 @@ def _in_treatment(subject: Subject) -> None:
             say(
                 "Subject %(subject)s is not in treatment (%(state)s), so no kit is dispensed.",
                 subject=subject.code,
-                state=subject.state,
+                state=STATES[subject.state],
             ),
             "subject",
         )

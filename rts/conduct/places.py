@@ -14,6 +14,7 @@ from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.clock import local_date
 from rts.refusal import refuse, say
+from rts.states import STATES
 from rts.store import definitions
 from rts.store.tables import DefinitionVersion, Site, Subject, Trial
 from rts.store.transaction import Transaction
@@ -59,7 +60,7 @@ def open_site(tx: Transaction, site: Site) -> Place:
             say(
                 "Site %(site)s is not open for new subjects (%(state)s). Ask the trial manager.",
                 site=site.code,
-                state=site.state,
+                state=STATES[site.state],
             ),
             "site",
         )

@@ -19,6 +19,7 @@ from rts.randomisation.permuted_blocks import PermutedBlocks
 from rts.randomisation.quality import ListQuality, judge_kit_list, judge_subject_list
 from rts.randomisation.subject_list import Entry
 from rts.refusal import FailedRule, Refusal, refuse, say
+from rts.states import LIST_STATES
 from rts.store import definitions, locks
 from rts.store.ledger import opening_state
 from rts.store.sealed_rows import key_from_text, key_to_text
@@ -34,9 +35,9 @@ SEED_BYTES = 32
 MANUFACTURING_STEP = 1024
 
 MEANINGS = {
-    "generate": "I generated this list",
-    "approve": "I checked this list and approve it",
-    "activate": "I activate this list",
+    "generate": say("I generated this list").text,
+    "approve": say("I checked this list and approve it").text,
+    "activate": say("I activate this list").text,
 }
 
 
@@ -195,7 +196,7 @@ def _refuse_standing(tx: Transaction, trial: Trial, plan: str) -> None:
             say(
                 "List %(list)s stands for this plan (%(state)s). Withdraw it before another is made.",
                 list=standing.list_id,
-                state=standing.state,
+                state=LIST_STATES[standing.state],
             ),
             "plan",
         )
@@ -467,7 +468,7 @@ def withdraw_list(tx: Transaction, actor: Actor, command: WithdrawList) -> Done:
         raise refuse(
             "conflict",
             "list.state",
-            say("List %(list)s is %(state)s.", list=found.list_id, state=found.state),
+            say("List %(list)s is %(state)s.", list=found.list_id, state=LIST_STATES[found.state]),
             "list_id",
         )
     before, found.state = found.state, "withdrawn"
@@ -488,7 +489,7 @@ def _state(found: ListFile, wanted: str) -> None:
         raise refuse(
             "conflict",
             "list.state",
-            say("This list is %(state)s, not %(wanted)s.", state=found.state, wanted=wanted),
+            say("This list is %(state)s, not %(wanted)s.", state=LIST_STATES[found.state], wanted=LIST_STATES[wanted]),
             "list_id",
         )
 

@@ -23,7 +23,7 @@ from rts.store.transaction import Transaction
 from rts.trial.eligibility import failed_criteria
 from rts.vault.vault import Opener
 
-MEANING = "I confirm eligibility and randomise this subject"
+MEANING = say("I confirm eligibility and randomise this subject").text
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rts.conduct.perform import Done
 from rts.conduct.places import open_site, place_of
 from rts.conduct.recipients import people_in, people_with
 from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.states import STATES
 from rts.store import definitions, locks, outbox
 from rts.store.ledger import Change, apply
 from rts.store.tables import BlindedLot, Dispensing, Kit, Shipment, ShipmentKit, Site, Trial
@@ -105,7 +106,7 @@ def _state(shipment: Shipment, *wanted: str) -> None:
             say(
                 "Shipment %(shipment)s is %(state)s; this cannot be done now.",
                 shipment=shipment.number,
-                state=shipment.state,
+                state=STATES[shipment.state],
             ),
             "shipment",
         )

@@ -26,7 +26,7 @@ from rts.store.tables import CodeBreak, DefinitionVersion, ListEntry
 from rts.store.transaction import Transaction
 from rts.vault.vault import Opener
 
-MEANING = "I unblind this subject in an emergency"
+MEANING = say("I unblind this subject in an emergency").text
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from rts.refusal import say
 from rts.settings import Settings
 from rts.store.tables import Notice, Trial
 from rts.store.transaction import Store, Transaction
+from rts.translating import in_language
 
 TIMEOUT_SECONDS = 20
 # How long a claimed mail is left alone: longer than any mail server takes.
@@ -171,7 +172,7 @@ def message_of(notice: Notice, settings: Settings, environment: str) -> EmailMes
     mark = "" if environment == "production" else f"[{environment.upper()}] "
     body = notice.body
     if settings.address:
-        body += "\n\n" + str(say("Sign in: %(address)s", address=settings.address))
+        body += "\n\n" + in_language(say("Sign in: %(address)s", address=settings.address), notice.person.language)
     message = EmailMessage(policy=SMTP)
     message["Subject"] = mark + " ".join(notice.subject_line.split())
     message["From"] = settings.mail_from

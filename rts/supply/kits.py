@@ -13,6 +13,8 @@ from datetime import date
 from enum import StrEnum
 
 from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.states import MOVES as MOVE_WORDS
+from rts.states import STATES
 from rts.supply.expiry import may_be_dispensed
 
 
@@ -94,7 +96,7 @@ def state_after(state: KitState, move: Move) -> KitState:
         raise refuse(
             "rule",
             "kit.move",
-            say("a kit that is %(state)s cannot do this: %(move)s", state=state.value, move=move.value),
+            say("a kit that is %(state)s cannot do this: %(move)s", state=STATES[state], move=MOVE_WORDS[move]),
         )
     return to
 
@@ -120,7 +122,7 @@ def refuse_undispensable(*, state: KitState, kit_site: str, site: str, expiry: d
         failed.append(FailedRule("kit.site", say("this kit is not at this site"), "kit"))
     if state not in MOVES[Move.DISPENSE][0]:
         failed.append(
-            FailedRule("kit.move", say("a kit that is %(state)s cannot be dispensed", state=state.value), "kit")
+            FailedRule("kit.move", say("a kit that is %(state)s cannot be dispensed", state=STATES[state]), "kit")
         )
     if not may_be_dispensed(on, expiry, dnd):
         failed.append(FailedRule("kit.expiry", say("this kit expires before the end of the dosing interval"), "kit"))

@@ -17,6 +17,7 @@ from flask import Flask
 
 from rts.clock import local_date
 from rts.refusal import Message
+from rts.translating import in_language
 
 
 @dataclass(frozen=True)
@@ -154,5 +155,4 @@ def sentence(message: Message | str) -> str:
     """A sentence of the core in the reader's language, its values put in."""
     if isinstance(message, str):
         return message
-    values = {name: sentence(value) if isinstance(value, Message) else value for name, value in message.values.items()}
-    return str(flask_babel.gettext(message.text, **values))
+    return in_language(message, str(flask_babel.get_locale()))

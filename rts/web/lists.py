@@ -40,19 +40,14 @@ def _words() -> dict[str, Any]:
             "approved": (_("Approved"), "busy"),
             "active": (_("Active"), "good"),
             "closed": (_("Closed"), "quiet"),
-            "withdrawn": (_("Withdrawn"), "quiet"),
+            "withdrawn": (_("Withdrawn from use"), "quiet"),
         },
         "purposes": {"production": _("Production"), "training": _("Training"), "test": _("Test")},
         "deeds": {
             "generate": _("Generated"),
             "approve": _("Approved"),
             "activate": _("Activated"),
-            "withdraw": _("Withdrawn"),
-        },
-        "meanings": {
-            "I generated this list": _("I generated this list"),
-            "I checked this list and approve it": _("I checked this list and approve it"),
-            "I activate this list": _("I activate this list"),
+            "withdraw": _("Withdrawn from use"),
         },
     }
 

@@ -13,13 +13,13 @@ from rts.access.permissions import Permission
 from rts.conduct.accounts import ChangePassword
 from rts.conduct.accounts import change_password as change_own_password
 from rts.refusal import FailedRule, Refusal, say
+from rts.translating import LANGUAGES, known_language
 from rts.web.forms import STATUS, new_key, run
 from rts.web.guard import COOKIE, SIGN_IN_COOKIE, Pages, actor, address, csrf_token, store
 from rts.web.rooms import frame
 
 pages = Pages("sign_in", __name__)
 
-LANGUAGES = ("en", "zh_Hans")
 LANGUAGE_COOKIE = "rts_language"
 YEAR_SECONDS = 365 * 24 * 3600
 
@@ -145,5 +145,5 @@ def choose_language() -> str:
             if person is not None
             else request.accept_languages.best_match(["en", "zh-Hans", "zh-CN", "zh"]) or "en"
         )
-    g.language = "zh_Hans" if chosen.lower().startswith("zh") else "en"
+    g.language = known_language(chosen)
     return str(g.language)

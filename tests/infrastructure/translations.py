@@ -1,8 +1,7 @@
 """The catalogues of translated words: gathered from code and templates, kept in `rts/translations`, compiled beside
 their source.
 
-Developers run `python -m rts.translating` (make translations) after a change of words; a test fails while a word
-lacks its Chinese.
+Developers run `make translations` after a change of words; a test fails while a word lacks its Chinese.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_every_state_but_the_first_is_reached_by_some_move() -> None:
 
 
 def test_an_illegal_move_names_state_and_move() -> None:
-    with pytest.raises(Refusal, match="a kit that is in_transit cannot do this: dispense"):
+    with pytest.raises(Refusal, match="a kit that is in transit cannot do this: dispense"):
         replay((Move.RELEASE_LOT, Move.REQUEST, Move.SHIP, Move.DISPENSE))
 
 
