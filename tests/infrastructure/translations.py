@@ -31,6 +31,8 @@ def gather() -> Catalog:
         method_map=list(METHODS),
         keywords=KEYWORDS,
         options_map={"templates/**.html": {"encoding": "utf-8"}},
+        # Babel on its own passes over folders that begin with an underscore: the macros.
+        directory_filter=lambda folder: not Path(folder).name.startswith("."),
     ):
         found.add(message)
     return found
