@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -50,7 +52,8 @@ from rts.refusal import Refusal
 from rts.settings import Settings
 from rts.store.tables import Kit
 from tests.blinding.collector import Collector, Doors, blinded_people, one_of_each_blinded_role
-from tests.blinding.worlds import SITES
+from tests.blinding.forms import FORMS
+from tests.blinding.worlds import SITES, TREATMENTS
 from tests.infrastructure.mail import MailServer
 from tests.world import World
 
@@ -67,14 +70,22 @@ class Story:
     collector: Collector
     refused: list[str] = field(default_factory=list)
     randomised: list[str] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+    by_door: Counter[str] = field(default_factory=Counter)  # deeds that a page carried out
 
     @property
     def trial(self) -> str:
         return self.world.stage.trial
 
-    def do(self, deed: Any, who: str | Actor, command: Any, *, sign: bool = False, key: str = "") -> Any:
+    def do(
+        self, deed: Any, who: str | Actor, command: Any, *, sign: bool = False, key: str = "", at_core: bool = False
+    ) -> Any:
         """Do a deed; note the outcome, or the refusal, as the person is told it. None when it was refused."""
         actor = self.world.who(who) if isinstance(who, str) else who
+        self.done[deed.__name__] += 1
+        # In turn at the core, whose words for a refusal are noted in full, and at the pages.
+        if deed in FORMS and not key and not at_core and self.done[deed.__name__] % 2 == 0:
+            return self._do_at_the_door(deed, actor.name, command)
         place = f"{actor.name} {deed.__name__}"
         confirmation = self.world.stage.signed(actor) if sign else None
         try:
@@ -87,6 +98,29 @@ class Story:
         told = outcome.done if isinstance(outcome, Unblinded) else outcome
         self.collector.add(place, repr(told))
         return outcome
+
+    def _do_at_the_door(self, deed: Any, username: str, command: Any) -> str | None:
+        """The address that a page sends to after the deed; None when it refuses."""
+        site = self.site_of(command.shipment) if deed is receive_shipment else ""
+        path, entered = FORMS[deed](command, site)
+        url = f"/trials/{self.trial}/{path}"
+        if deed is unblind_subject:
+            return self._unblind_at_the_door(username, url, entered)
+        answer = self.doors.submit(username, url, **entered)
+        if answer.status_code != 303:
+            return None
+        self.by_door[deed.__name__] += 1
+        self.doors.get(username, answer.location)
+        return str(answer.location)
+
+    def _unblind_at_the_door(self, username: str, url: str, entered: dict[str, str]) -> str | None:
+        answer = self.doors.submit(username, url, is_kept=False, **entered)
+        told = [treatment for treatment in TREATMENTS if treatment in answer.text]
+        assert len(told) == 1, "the physician is told one treatment"
+        self.by_door["unblind_subject"] += 1
+        # The one reply that shows a code to its requester: the rest of it is compared.
+        self.collector.add(f"{username} POST {url}", answer.text.replace(told[0], "<treatment>"))
+        return url
 
     def at(self, role: Role, site: str) -> Actor:
         return self.world.stage.at_site(role, site)
@@ -106,13 +140,16 @@ class Story:
     def screen(self, site: str, *, year_of_birth: int = 1980) -> str:
         today = (self.world.clock.now() + timedelta(hours=8)).date()
         command = ScreenSubject(self.trial, site, today, year_of_birth, "female", is_new_person=True)
-        return str(self.do(screen_subject, self.at(Role.INVESTIGATOR, site), command).ids["subject"])
+        done = self.do(screen_subject, self.at(Role.INVESTIGATOR, site), command)
+        return re.search(r"[A-Z]{2}\d\d-\d+", repr(done))[0]  # type: ignore[index]
 
     def randomise(self, subject: str, key: str = "", **changes: Any) -> bool:
         site = subject.rsplit("-", 1)[0]
         values = STRATA[int(subject.rsplit("-", 1)[1]) % len(STRATA)]
         command = RandomiseSubject(self.trial, subject, self.world.answers() | changes, values)
-        done = self.do(randomise_subject, self.at(Role.INVESTIGATOR, site), command, sign=True, key=key)
+        done = self.do(
+            randomise_subject, self.at(Role.INVESTIGATOR, site), command, sign=True, key=key, at_core=bool(changes)
+        )
         if done is not None and subject not in self.randomised:
             self.randomised.append(subject)
         return done is not None
@@ -165,7 +202,7 @@ class Story:
 
 
 def walk(story: Story) -> int:
-    """Everybody's pages, as they are now."""
+    """The pages of every blinded role, and of nobody, as they are now."""
     return story.doors.walk("", *one_of_each_blinded_role(story.world))
 
 
@@ -255,7 +292,7 @@ def tell(story: Story, settings: Settings) -> None:
         story.at(Role.INVESTIGATOR, one.rsplit("-", 1)[0]),
         EndTreatment(trial, one, "withdrawn", "moves away"),
     )
-    story.do(prepare_visit, story.pharmacist_of(one), PrepareVisit(trial, one, "W8", "late"))
+    story.do(prepare_visit, story.pharmacist_of(one), PrepareVisit(trial, one, "W8", "late"), at_core=True)
     story.do(
         end_treatment, story.at(Role.INVESTIGATOR, two.rsplit("-", 1)[0]), EndTreatment(trial, two, "completed", "")
     )
@@ -263,9 +300,10 @@ def tell(story: Story, settings: Settings) -> None:
     # An emergency: nothing but the requester's screen may tell.
     physician = story.at(Role.PHYSICIAN, three.rsplit("-", 1)[0])
     story.do(unblind_subject, physician, UnblindSubject(trial, three, "", None), sign=True)
-    story.do(unblind_subject, physician, UnblindSubject(trial, three, "coma", True))
+    story.do(unblind_subject, physician, UnblindSubject(trial, three, "coma", True), at_core=True)
     story.do(unblind_subject, physician, UnblindSubject(trial, three, "coma", True), sign=True)
     story.do(unblind_subject, physician, UnblindSubject(trial, three, "asked again", True), sign=True)
+    story.do(unblind_subject, physician, UnblindSubject(trial, three, "asked once more", True), sign=True)
 
     # A parcel that never comes, one called back, and a depot emptied by hand.
     story.run_jobs(settings)
@@ -276,7 +314,7 @@ def tell(story: Story, settings: Settings) -> None:
     story.run_jobs(settings)
     for number in story.world.shipments("in_transit"):
         story.do(close_shipment, "supply", CloseShipment(trial, number, "lost", "the carrier cannot find it"))
-    while story.do(request_shipment, "supply", RequestShipment(trial, first, 10, "stock up")):
+    while story.do(request_shipment, "supply", RequestShipment(trial, first, 10, "stock up"), at_core=True):
         pass
     for number in story.world.shipments("requested")[:1]:
         story.do(close_shipment, "supply", CloseShipment(trial, number, "cancelled", "too many"))
@@ -292,6 +330,7 @@ def tell(story: Story, settings: Settings) -> None:
     # The first lot expires, and the last subject is forgotten by nobody.
     story.world.clock.set(datetime(2026, 10, 7, 2, 0, tzinfo=UTC))
     story.run_jobs(settings)
+    assert set(story.by_door) == {deed.__name__ for deed in FORMS}, "every form of the story was used"
     wanted = {
         "depot.empty",
         "document.missing",

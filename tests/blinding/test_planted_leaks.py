@@ -43,7 +43,7 @@ def _told(world: World, folder: Path, plant: Plant | None) -> Collector:
 
 def _differences(supplied: dict[str, World], folder: Path, plant: Plant | None) -> list[str]:
     one, other = (_told(world, folder / name, plant) for name, world in supplied.items())
-    return differences(one, other)
+    return differences(one, other, most=10_000)
 
 
 def _kits_of_a_consignment_sorted_by_type(patch: pytest.MonkeyPatch, _world: World, _app: Flask) -> None:
@@ -129,5 +129,5 @@ def test_the_short_story_is_equal_in_both_worlds(supplied: dict[str, World], tmp
 def test_a_planted_leak_is_found(supplied: dict[str, World], tmp_path: Path, plant: Plant, place: str) -> None:
     found = _differences(supplied, tmp_path, plant)
 
-    assert any(difference.startswith(place) for difference in found), found
+    assert any(place in difference for difference in found), found[:5]
     assert not any(arm in difference for arm in ARMS for difference in found)

@@ -4,11 +4,16 @@ stay hidden alone.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.blinding.collector import differences
+from rts.app import create_app
+from tests.blinding.collector import Collector, Doors, differences
 from tests.blinding.conftest import Teller
-from tests.blinding.worlds import ARMS, KIT_TYPES
+from tests.blinding.story import Story, tell_short
+from tests.blinding.worlds import ARMS, KIT_TYPES, SITES, stage
+from tests.infrastructure.databases import NewDatabase
 
 
 def _exchanged(codes: dict[str, str], pair: tuple[str, str]) -> dict[str, str]:
@@ -45,3 +50,19 @@ def test_the_story_reaches_every_page_that_a_blinded_role_may_open(told: Teller)
     one = told("A")
 
     assert one.endpoints - one.reached == set()
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+def test_the_worlds_are_equal_on_postgresql_too(new_database: NewDatabase, tmp_path: Path) -> None:
+    told = []
+    for name in ("A", "B"):
+        collector = Collector()
+        (tmp_path / name).mkdir()
+        with collector.log(), stage(name, new_database(), tmp_path / name) as world:
+            world.supply(*SITES)
+            tell_short(Story(world, Doors(world, create_app(world.store), collector), collector))
+            collector.dump_database(world.store.engine)
+            collector.dump_files(world.store.lists)
+        told.append(collector)
+
+    assert differences(*told) == []

@@ -1,0 +1,102 @@
+"""How the deeds of the story are done at the pages: the address, and what a person types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rts.conduct.dispensing import HandOver, PrepareVisit, hand_over, prepare_visit
+from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.screening import ScreenSubject, screen_subject
+from rts.conduct.shipping import (
+    DecideQuarantine,
+    PickShipment,
+    ReceiveShipment,
+    RequestShipment,
+    ShipShipment,
+    decide_quarantine,
+    pick_shipment,
+    receive_shipment,
+    request_shipment,
+    ship_shipment,
+)
+from rts.conduct.unblinding import UnblindSubject, unblind_subject
+
+DEPOT = "DEP-SH"
+
+Form = tuple[str, dict[str, str]]
+
+
+def _screen(command: ScreenSubject, _site: str) -> Form:
+    entered = {
+        "consent_on": command.consent_on.isoformat(),
+        "year_of_birth": str(command.year_of_birth),
+        "sex": command.sex,
+        "is_new_person": "yes",
+    }
+    return f"sites/{command.site}/subjects/screen", entered
+
+
+def _randomise(command: RandomiseSubject, _site: str) -> Form:
+    answers = {f"answers.{code}": "yes" if answer else "no" for code, answer in command.answers.items()}
+    return f"subjects/{command.subject}/randomise", answers | {
+        f"values.{code}": f"{value:g}" for code, value in command.values.items()
+    }
+
+
+def _prepare(command: PrepareVisit, _site: str) -> Form:
+    return f"subjects/{command.subject}/visits/{command.visit}/", {"window_reason": command.window_reason}
+
+
+def _hand_over(command: HandOver, _site: str) -> Form:
+    entered = {"step": "hand_over", "kit": command.kit, "window_reason": command.window_reason}
+    return f"subjects/{command.subject}/visits/{command.visit}/", entered
+
+
+def _end(command: EndTreatment, _site: str) -> Form:
+    return f"subjects/{command.subject}/end-treatment", {"how": command.how, "reason": command.reason}
+
+
+def _pick(command: PickShipment, _site: str) -> Form:
+    entered = {"in_box": ",".join(command.kits), "step": "confirm"}
+    return f"depots/{DEPOT}/shipments/{command.shipment}/pick", entered
+
+
+def _ship(command: ShipShipment, _site: str) -> Form:
+    entered = {"carrier": command.carrier, "tracking": command.tracking, "logger": command.logger}
+    return f"depots/{DEPOT}/shipments/{command.shipment}/ship", entered
+
+
+def _receive(command: ReceiveShipment, site: str) -> Form:
+    entered = {f"outcome-{kit}": outcome for kit, outcome in command.outcomes.items()}
+    return f"sites/{site}/shipments/{command.shipment}/", {"step": "review", **entered}
+
+
+def _decide(command: DecideQuarantine, _site: str) -> Form:
+    entered = {"decision": "release" if command.release else "reject", "document": command.document}
+    return f"supply/quarantine/{command.kit}/decide", entered
+
+
+def _request(command: RequestShipment, _site: str) -> Form:
+    entered = {"site": command.site, "sets": str(command.sets), "reason": command.reason}
+    return "supply/shipments/request", entered
+
+
+def _unblind(command: UnblindSubject, _site: str) -> Form:
+    return f"subjects/{command.subject}/code-break", {"reason": command.reason, "adverse_event": "yes"}
+
+
+FORMS: dict[Any, Callable[[Any, str], Form]] = {
+    decide_quarantine: _decide,
+    end_treatment: _end,
+    hand_over: _hand_over,
+    pick_shipment: _pick,
+    prepare_visit: _prepare,
+    randomise_subject: _randomise,
+    receive_shipment: _receive,
+    request_shipment: _request,
+    screen_subject: _screen,
+    ship_shipment: _ship,
+    unblind_subject: _unblind,
+}
