@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,7 +90,8 @@ def set_clock(tx: Transaction, actor: Actor, command: SetClock) -> Done:
     if command.at < tx.now:
         raise refuse("invalid", "clock.backwards", say("The clock moves forward only."), "at")
     before = row.clock_offset
-    row.clock_offset = round((command.at - SystemClock().now()).total_seconds())
+    # Whole seconds, upwards: rounded down, the clock would stand before the moment asked for.
+    row.clock_offset = math.ceil((command.at - SystemClock().now()).total_seconds())
     tx.audit(
         "clock.set",
         "installation",

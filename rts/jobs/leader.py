@@ -129,8 +129,16 @@ class AdvisoryLock:
                 return False
 
     def release(self) -> None:
-        """Give the lock back by closing the connection."""
+        """Give the lock back and close the connection.
+
+        Unlocked first: a server notices a closed connection in its own time, and until then nobody else could lead.
+        """
         with self._guard:
+            if self._connection is not None:
+                try:
+                    self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
+                except DBAPIError as error:
+                    log.warning("the database does not answer: %s", type(error).__name__)
             self._drop()
 
     def _try(self) -> bool:
