@@ -36,10 +36,13 @@ from rts.reports.audit_trail import (
     trail as read_trail,
 )
 from rts.reports.code_breaks import code_breaks_of_trial
+from rts.states import LIST_STATES, STATES
 from rts.store.tables import Trial
 from rts.web.forms import Entered, new_key, run
+from rts.web.frame import sentence
 from rts.web.guard import Pages, actor, store
 from rts.web.rooms import role_name
+from rts.web.words import FATES, SEXES
 
 pages = Pages("audit", __name__)
 
@@ -344,7 +347,7 @@ def action_words(*, of_trial: bool) -> dict[str, str]:
 def facts_of(detail: dict[str, Any]) -> list[tuple[str, str]]:
     """A detail's facts but for what changed, as (name, value)."""
     return [
-        (name.replace("_", " ").capitalize(), _text(value))
+        (fact_word(name), _value(name, value))
         for name, value in detail.items()
         if name not in {"before", "after"} and value not in ("", None)
     ]
@@ -354,9 +357,93 @@ def changes_of(detail: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What changed, as (name, before, after)."""
     before, after = detail.get("before", {}), detail.get("after", {})
     return [
-        (name.replace("_", " ").capitalize(), _text(before.get(name)), _text(after.get(name)))
+        (fact_word(name), _value(name, before.get(name)), _value(name, after.get(name)))
         for name in sorted({*before, *after})
     ]
+
+
+def fact_word(name: str) -> str:
+    """What a fact of a detail is called; the name itself for one without a word."""
+    words = {
+        "reason": _("Reason"),
+        "state": _("State"),
+        "trial": _("Trial"),
+        "site": _("Site"),
+        "sites": _("Sites"),
+        "depot": _("Depot"),
+        "subject": _("Subject"),
+        "visit": _("Visit"),
+        "kit": _("Kit"),
+        "kits": _("Kits"),
+        "new_kits": _("New kits"),
+        "kits_quarantined": _("Kits quarantined"),
+        "possible_leak": _("Possible leak"),
+        "fate": _("Fate"),
+        "outcomes": _("Outcomes"),
+        "logger": _("Logger"),
+        "carrier": _("Carrier"),
+        "tracking": _("Tracking"),
+        "sets": _("Sets"),
+        "expiry": _("Expiry"),
+        "ship_on": _("Ship on"),
+        "due_on": _("Due on"),
+        "expected_on": _("Expected on"),
+        "run_date": _("Run date"),
+        "in_need": _("In need"),
+        "on": _("On"),
+        "at": _("At"),
+        "consent_on": _("Consent on"),
+        "year_of_birth": _("Year of birth"),
+        "sex": _("Sex"),
+        "previous": _("Previous code"),
+        "adverse_event": _("Adverse event"),
+        "gate": _("Gate"),
+        "passed_on": _("Passed on"),
+        "document": _("Document"),
+        "list": _("List"),
+        "entries": _("Entries"),
+        "unused": _("Unused"),
+        "told": _("Told"),
+        "stratum": _("Stratum"),
+        "position": _("Position"),
+        "arm": _("Arm"),
+        "purpose": _("Purpose"),
+        "commitment": _("Commitment"),
+        "definition": _("Definition"),
+        "file_digest": _("File digest"),
+        "times_generated": _("Times generated"),
+        "opened": _("Opened values"),
+        "digest": _("Digest"),
+        "restricted_digest": _("Restricted digest"),
+        "in_force_from": _("In force from"),
+        "protocol_version": _("Protocol version"),
+        "known_until": _("Known until"),
+        "counts": _("Counts"),
+        "role": _("Role"),
+        "grant": _("Grant"),
+        "printed_name": _("Printed name"),
+        "organisation": _("Organisation"),
+        "address": _("Address"),
+        "attempts": _("Attempts"),
+        "emergency_only": _("Emergency only"),
+        "environment": _("Environment"),
+        "offset": _("Offset"),
+        "deed": _("Deed"),
+        "code": _("Code"),
+        "rules": _("Rules"),
+    }
+    return words.get(name) or name.replace("_", " ").capitalize()
+
+
+def _value(name: str, value: Any) -> str:
+    """A fact's value in words, when its codes have any."""
+    if name == "state" and value in (states := {**LIST_STATES, **STATES}):
+        return sentence(states[value])
+    if name == "role" and value in set(Role):
+        return role_name(value)
+    if name in {"sex", "fate"}:
+        return str((SEXES if name == "sex" else FATES).get(value, value))
+    return _text(value)
 
 
 def _text(value: Any) -> str:
