@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 import rts
@@ -28,6 +30,8 @@ def main() -> None:
     already or changed meanwhile; 6 not found; 7 not allowed; 8 wrong password; 9 database, key, disk or mail is
     missing; 70 unexpected error; 130 stopped.
     """
+    # Databases, lists and exports are for this account alone, whatever the shell's habit.
+    os.umask(0o077)
 
 
 for command in (trial, lists, supply, db, user, audit, check, serve, scheduler, rehearse, demo, trace):

@@ -43,8 +43,8 @@ def serve(settings: Settings, *, with_scheduler: bool = True) -> None:
     scheduler: subprocess.Popen[bytes] | None = None
     if with_scheduler:
         # The scheduler ends by itself when this process has died without being able to stop it.
-        command = [sys.executable, "-m", "rts.cli", "scheduler", *_arguments(settings), "--parent", str(os.getpid())]
-        scheduler = subprocess.Popen(command)  # noqa: S603  our own program
+        command = [sys.executable, "-m", "rts.cli", "scheduler", "--parent", str(os.getpid())]
+        scheduler = subprocess.Popen(command, env={**os.environ, **_places(settings)})  # noqa: S603  our own program
     options: dict[str, Any] = {
         "bind": f"{settings.host}:{settings.port}",
         "workers": WORKERS,
@@ -72,12 +72,12 @@ def serve(settings: Settings, *, with_scheduler: bool = True) -> None:
                 scheduler.kill()
 
 
-def _arguments(settings: Settings) -> list[str]:
-    return [
-        "--database",
-        settings.database_address,
-        "--keyring",
-        str(settings.keyring_path),
-        "--lists",
-        str(settings.lists_path),
-    ]
+def _places(settings: Settings) -> dict[str, str]:
+    """Where the installation lies, for the environment: in arguments, everybody on the machine could read a
+    password.
+    """
+    return {
+        "RTS_DATABASE": settings.database_address,
+        "RTS_KEYRING": str(settings.keyring_path),
+        "RTS_LISTS": str(settings.lists_path),
+    }
