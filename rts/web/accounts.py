@@ -44,7 +44,7 @@ def role_choices() -> list[tuple[str, str]]:
 def account_state(state: str) -> tuple[str, str]:
     """The word and tone of an account's state."""
     return {
-        "open": (_("Open"), "good"),
+        "open": (_("Active"), "good"),
         "locked": (_("Locked"), "stop"),
         "first_password": (_("First password not yet changed"), "wait"),
         "expired": (_("Password expired"), "wait"),
@@ -86,7 +86,7 @@ def people() -> Answer:
         page={"number": page_asked_for(), "size": PAGE_SIZE, "total": found.total},
         query=query.to_dict(),
         roles=role_choices(),
-        states=[("open", _("Open")), ("locked", _("Locked")), ("closed", _("Closed"))],
+        states=[("open", _("Active")), ("locked", _("Locked")), ("closed", _("Closed"))],
         can_move_clock=_clock_can_move(),
     )
 
