@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, select
@@ -19,8 +20,9 @@ from sqlalchemy.orm import Session
 
 from rts.clock import Clock
 from rts.entropy import Entropy
-from rts.refusal import refuse, say
+from rts.refusal import Refusal, refuse, say
 from rts.store import audit
+from rts.store.database import BUSY_TIMEOUT_MS
 from rts.store.tables import Installation, Site, Trial
 from rts.vault.vault import Opener, Vault
 
@@ -39,6 +41,17 @@ class Doer(Protocol):
         ...
 
 
+WRITER_TIMEOUT_S = BUSY_TIMEOUT_MS / 1000
+
+
+def _no_answer() -> Refusal:
+    return refuse(
+        "unavailable",
+        "store.unavailable",
+        say("The database did not answer, so nothing was recorded. Try again; if it persists, tell the operator."),
+    )
+
+
 @dataclass
 class Store:
     """The database with what a transaction needs beside it: clock, random source, vault, and the folder of sealed
@@ -50,6 +63,21 @@ class Store:
     entropy: Entropy
     vault: Vault
     lists: Path
+    # SQLite has one writer at a time and lets the others ask again and again, so that under load one of them may never
+    # be heard: the threads of a process queue here instead, and wake each other.
+    _writers: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @contextmanager
+    def _turn(self, *, write: bool) -> Iterator[None]:
+        if not write or self.engine.dialect.name != "sqlite":
+            yield
+            return
+        if not self._writers.acquire(timeout=WRITER_TIMEOUT_S):
+            raise _no_answer()
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
@@ -62,7 +90,7 @@ class Store:
         if self.engine.dialect.name == "postgresql":
             options["postgresql_readonly"] = not write
         try:
-            with Session(self.engine, expire_on_commit=False) as session:
+            with self._turn(write=write), Session(self.engine, expire_on_commit=False) as session:
                 session.info["rts_write"] = write
                 session.connection(execution_options=options)
                 tx = Transaction(self, session)
@@ -81,14 +109,7 @@ class Store:
             ) from error
         except (DBAPIError, PoolTimeout) as error:
             if isinstance(error, OperationalError | PoolTimeout) or error.connection_invalidated:
-                raise refuse(
-                    "unavailable",
-                    "store.unavailable",
-                    say(
-                        "The database did not answer, so nothing was recorded. Try again; if it persists, tell "
-                        "the operator."
-                    ),
-                ) from error
+                raise _no_answer() from error
             raise
 
     def environment(self) -> str:

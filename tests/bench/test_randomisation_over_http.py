@@ -13,7 +13,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,11 +105,13 @@ def served(world: World, folder: Path) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-c", SERVE, *arguments], env=environment)
     try:
         for _ in range(200):
-            try:
-                if Browser(port).send("GET", "/health") == 200:
-                    break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
+            browser = Browser(port)
+            with closing(browser.connection):
+                try:
+                    if browser.send("GET", "/health") == 200:
+                        break
+                except ConnectionRefusedError:
+                    time.sleep(0.05)
         yield port
     finally:
         process.terminate()
@@ -123,8 +125,9 @@ def _subjects(world: World, sites: list[str], each: int) -> dict[str, list[str]]
 def _run(world: World, port: int, subjects: dict[str, list[str]]) -> list[float]:
     def at_site(site: str) -> list[float]:
         browser = Browser(port)
-        browser.sign_in(world.stage.at_site(Role.INVESTIGATOR, site).name)
-        return [browser.randomise(world, subject) for subject in subjects[site]]
+        with closing(browser.connection):
+            browser.sign_in(world.stage.at_site(Role.INVESTIGATOR, site).name)
+            return [browser.randomise(world, subject) for subject in subjects[site]]
 
     with ThreadPoolExecutor(len(subjects)) as pool:
         return [taken for times in pool.map(at_site, subjects) for taken in times]
@@ -156,7 +159,6 @@ def test_a_randomisation_over_http_beside_its_bare_statements(new_database: Call
         floor = replay(before, transactions, "floor")
 
         with served(world, tmp_path) as port:
-            began = time.perf_counter()
             one = Timing(f"signed form, {kind}, 1 client", tuple(_run(world, port, alone)[3:]))
             began = time.perf_counter()
             sixteen = Timing(f"signed form, {kind}, {CLIENTS} clients", tuple(_run(world, port, crowd)))
