@@ -37,6 +37,8 @@ def show(trial: str, site: str, shipment: str) -> Answer:
         view = shipment_view(tx, shipment_here(tx))
     step = request.form.get("step", "form")
     entered = carried(request.form)
+    if entered.pop("unanswered", "") == "good":
+        step = "all_good"
     failed: tuple[FailedRule, ...] = ()
     status = 200
     outcomes = {kit.number: entered.get(f"outcome-{kit.number}", "") for kit in view.kits}

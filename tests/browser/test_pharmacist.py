@@ -67,8 +67,9 @@ def test_a_shipment_is_received_on_a_phone(world: World, address: str, phone_pag
     sign_in(page, address, "pharmacist.cn02")
     page.get_by_role("link", name=f"Receive shipment {number}").click()
     look_at(page)
-    page.get_by_role("button", name="Mark the unanswered kits as good").click()
     page.locator(f"[name='outcome-{kits[0]}'][value=excursion]").check()
+    page.get_by_role("button", name="Mark the unanswered kits as good").click()
+    expect(page.locator(f"[name='outcome-{kits[0]}'][value=excursion]")).to_be_checked()
     page.get_by_role("button", name="Check").click()
     look_at(page)
     assert state_of(world, kits[0]) == "in_transit"

@@ -484,7 +484,8 @@ def test_unanswered_kits_can_be_marked_good_and_answers_given_stay(world: World,
     kits = world.kit_numbers(arriving)
     token = hidden_fields(pharmacist.get(url))["csrf_token"]
 
-    page = pharmacist.client.post(url, data={"csrf_token": token, "step": "all_good", f"outcome-{kits[1]}": "damaged"})
+    answered = {f"outcome-{kits[1]}": "damaged"}
+    page = pharmacist.client.post(url, data={"csrf_token": token, "step": "review", "unanswered": "good", **answered})
 
     chosen = BeautifulSoup(page.text, "html5lib").select("input[type=radio][checked]")
     assert {field["name"]: field["value"] for field in chosen} == {
