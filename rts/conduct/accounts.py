@@ -13,13 +13,15 @@ from rts.access import passwords
 from rts.access.actor import Actor, person_named, require
 from rts.access.permissions import DEPOT_ROLES, INSTALLATION_ROLES, SITE_ROLES, Permission, Role, is_blinded
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
 from rts.store import locks
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial, WebSession
 from rts.store.transaction import Transaction
 
 USERNAME = re.compile(r"[a-z][a-z0-9._-]{1,62}")
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# What HTML takes for a mail address, with a dot in the domain. Characters that mean something in a mail's header stay
+# out: one address that cannot be written there would stop the whole outbox.
+EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,16 @@ def the_person(tx: Transaction, username: str) -> Person:
     return person
 
 
+def _lock(tx: Transaction, person: Person) -> None:
+    """Let nobody else change the person's roles or account until the end, and read the account afresh."""
+    locks.take(tx.session, locks.person(person.username))
+    tx.session.refresh(person)
+
+
+def _is_closed() -> Refusal:
+    return refuse("conflict", "account.closed", say("The account is closed already."), "username")
+
+
 @dataclass(frozen=True)
 class GrantRole:
     """Give a person a role in a trial, at one site or depot where the role is held there."""
@@ -114,12 +126,14 @@ class GrantRole:
 
 
 def grant_role(tx: Transaction, actor: Actor, command: GrantRole) -> Done:
-    """Grant a role from this moment. Raises Refusal for a mixture of blinded and unblinded roles, or a move from
-    unblinded to blinded, in one trial.
+    """Grant a role from this moment. Raises Refusal for a closed account, and for a mixture of blinded and unblinded
+    roles, or a move from unblinded to blinded, in one trial.
     """
     require(tx, actor, Permission.ACCOUNTS)
     person = the_person(tx, command.username)
-    locks.take(tx.session, locks.person(person.username))
+    _lock(tx, person)
+    if person.closed_at is not None:
+        raise _is_closed()
     if command.role not in {role.value for role in Role} - {Role.SERVICE.value}:
         raise refuse("invalid", "role.unknown", say("There is no role %(role)s.", role=command.role), "role")
     role = Role(command.role)
@@ -216,6 +230,8 @@ def end_role(tx: Transaction, actor: Actor, command: EndRole) -> Done:
         raise refuse("not_found", "role.unknown", say("There is no such role grant."))
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    _lock(tx, grant.person)
+    tx.session.refresh(grant)
     if grant.granted_to is not None:
         raise refuse("conflict", "role.ended", say("This role has ended already."))
     grant.granted_to, grant.ended_by = tx.now, actor.name
@@ -264,8 +280,9 @@ def close_account(tx: Transaction, actor: Actor, command: CloseAccount) -> Done:
     person = the_person(tx, command.username)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    _lock(tx, person)
     if person.closed_at is not None:
-        raise refuse("conflict", "account.closed", say("The account is closed already."), "username")
+        raise _is_closed()
     person.closed_at = tx.now
     for grant in tx.session.scalars(
         select(RoleGrant).where(RoleGrant.person_id == person.id, RoleGrant.granted_to.is_(None))

@@ -68,6 +68,8 @@ def test_a_new_account_must_change_its_first_password(world: World, newcomer: st
         ({"printed_name": "Pharmacy"}, ("person.printed_name",)),
         ({"organisation": " "}, ("person.organisation",)),
         ({"email": "nowhere"}, ("person.email",)),
+        ({"email": "a@[.org"}, ("person.email",)),
+        ({"email": "():@example.org"}, ("person.email",)),
         ({"username": "SUPPLY"}, ("person.exists",)),
         ({"password": "short"}, ("password.length",)),
         ({"password": "new.person again"}, ("password.username",)),
@@ -203,6 +205,8 @@ def test_a_closed_account_holds_nothing(world: World) -> None:
     assert grants_of(world, "supply") == [("supply_manager", False)]
     with world.refuses("conflict", "account.closed"):
         world.do(close_account, ADMINISTRATOR, CloseAccount("supply", "left"))
+    with world.refuses("conflict", "account.closed"):
+        grant(world, "supply", "supply_manager")
 
 
 def test_an_account_that_is_not_locked_is_not_unlocked(world: World) -> None:
