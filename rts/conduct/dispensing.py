@@ -70,9 +70,11 @@ def _in_treatment(subject: Subject) -> None:
         )
 
 
-def _locked(tx: Transaction, trial: Trial, site: Site, subject: Subject) -> None:
+def _locked(tx: Transaction, trial: Trial, site: Site, subject: Subject) -> Place:
+    """The place as it is once the site's kits are locked: expiry and windows are judged after the wait, not before."""
     locks.take(tx.session, locks.site_stock(trial.code, site.code))
     tx.session.refresh(subject)
+    return place_of(tx, site)
 
 
 def _arm_of(tx: Transaction, subject: Subject, opener: Opener) -> str:
@@ -107,8 +109,7 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
     outside the window without a reason.
     """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
-    place = place_of(tx, site)
-    _locked(tx, trial, site, subject)
+    place = _locked(tx, trial, site, subject)
     _in_treatment(subject)
     if not any(visit.code == command.visit for visit in place.definition.visits):
         raise refuse(
@@ -201,8 +202,7 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
     when it no longer lasts the interval, `visit.window` outside the window without a reason.
     """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
-    place = place_of(tx, site)
-    _locked(tx, trial, site, subject)
+    place = _locked(tx, trial, site, subject)
     _in_treatment(subject)
     number = normal_number(command.kit)
     rows = tx.session.scalars(
@@ -294,8 +294,7 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
     afterwards is accounted apart.
     """
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
-    place = place_of(tx, site)
-    _locked(tx, trial, site, subject)
+    place = _locked(tx, trial, site, subject)
     _in_treatment(subject)
     number = normal_number(command.kit)
     failed = []

@@ -40,9 +40,9 @@ def end_treatment(tx: Transaction, actor: Actor, command: EndTreatment) -> Done:
         raise refuse("invalid", "ending.unknown", say("Choose withdrawn or completed."), "how")
     if command.how == "withdrawn" and not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
-    place = place_of(tx, site)
     locks.take(tx.session, locks.site_stock(trial.code, site.code))
     tx.session.refresh(subject)
+    place = place_of(tx, site)
     if subject.state != "randomised":
         raise refuse(
             "conflict",

@@ -114,10 +114,11 @@ def randomise_subject(
 ) -> Done:
     """Randomise. Raises Refusal naming every failed rule; then nothing is taken and nothing recorded."""
     trial, site, subject = subject_at(tx, actor, Permission.RANDOMISE, command.trial, command.subject)
-    place = place_of(tx, site)
     locks.take(tx.session, locks.randomisation(trial.code), locks.site_stock(trial.code, site.code))
     tx.session.refresh(subject)
     tx.session.refresh(site)
+    # The moment is read behind the lock: else a later entry could bear an earlier time, and a date gone by.
+    place = place_of(tx, site)
     if subject.randomised_at is not None:
         raise refuse(
             "conflict",

@@ -90,7 +90,7 @@ def unblind_subject(
         "kind": kind,
     }
     signature = sign(tx, actor, confirmation, MEANING, "code_break", subject.code, record, trial=trial, time_zone=zone)
-    if subject.unblinded_at is None:
+    if kind == "break":  # judged behind the lock: of two breaks at once the first keeps its moment
         subject.unblinded_at = tx.now
     tx.session.add(
         CodeBreak(
