@@ -53,10 +53,13 @@ def shippable(kits: list[OpenedKit], ship_on: date, dns: int) -> list[OpenedKit]
 
 @dataclass(frozen=True)
 class Requested:
-    """A shipment as requested; `is_split` when no one blinded lot covered it (for unblinded eyes only)."""
+    """A shipment as requested; `is_split` when no one blinded lot covered it, `is_short` when not all of the order is
+    in it (for unblinded eyes only).
+    """
 
     shipment: Shipment
     is_split: bool
+    is_short: bool
 
 
 def request_consignment(
@@ -74,7 +77,7 @@ def request_consignment(
     """
     by_number = {opened.kit.number: opened.kit for opened in stock}
     numbers: list[str] = []
-    is_split = False
+    is_split = is_short = False
     for group in place.definition.kit_groups:
         types = set(types_of_group(restricted, group))
         pick = pick_consignment(
@@ -85,6 +88,7 @@ def request_consignment(
         )
         numbers += pick.numbers
         is_split = is_split or pick.is_split
+        is_short = is_short or any(pick.unfilled.values())
     if not numbers:
         raise refuse(
             "rule",
@@ -133,7 +137,7 @@ def request_consignment(
         definition=place.version.version,
         mentions=tuple(("kit", number) for number in numbers),
     )
-    return Requested(shipment, is_split)
+    return Requested(shipment, is_split, is_short)
 
 
 def sites_ever_supplied(tx: Transaction, trial: Trial) -> set[int]:

@@ -52,7 +52,11 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
                 "consent.future", say("The date of consent is not after today (%(today)s).", today=today), "consent_on"
             )
         )
-    if command.consent_on.year < today.year - 2:
+    if (command.consent_on.year + 2, command.consent_on.month, command.consent_on.day) < (
+        today.year,
+        today.month,
+        today.day,
+    ):
         failed.append(FailedRule("consent.old", say("The date of consent is more than two years ago."), "consent_on"))
     if not today.year - 120 <= command.year_of_birth <= today.year:
         failed.append(

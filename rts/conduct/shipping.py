@@ -20,7 +20,7 @@ from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.states import STATES
 from rts.store import definitions, locks, outbox
 from rts.store.ledger import Change, apply
-from rts.store.tables import BlindedLot, Dispensing, Kit, Shipment, ShipmentKit, Site, Trial
+from rts.store.tables import BlindedLot, Depot, Dispensing, Kit, Shipment, ShipmentKit, Site, Trial
 from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_shipped
 from rts.supply.kits import KitState, Move
@@ -47,14 +47,15 @@ class RequestShipment:
 
 
 def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, opener: Opener) -> Done:
-    """Request a shipment by hand. Raises Refusal for a site that is not open, a number out of range, or an empty
-    depot.
+    """Request a shipment by hand. Raises Refusal for a site that is not open, a number out of range, or a depot that
+    cannot fill every set.
     """
     trial = tx.trial(command.trial)
     site = tx.site(trial, command.site)
     require(tx, actor, Permission.SHIPMENT_REQUEST, trial, site)
-    place = open_site(tx, site)
     locks.take(tx.session, locks.site_stock(trial.code, site.code), locks.depot_stock(trial.code, site.depot.code))
+    tx.session.refresh(site)
+    place = open_site(tx, site)
     restricted = definitions.open_restricted(tx, trial, place.version, opener)
     most = place.definition.supply.maximum_consignment // max(1, len(restricted.kit_types))
     failed = []
@@ -69,6 +70,15 @@ def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, op
     requested = request_consignment(
         tx, place, restricted, opened_depot(tx, site.depot, opener), order, delivery_for(tx, place), actor.name
     )
+    if requested.is_short:
+        # Sent all the same, the box would hold more of one type than of another, or one alone.
+        raise refuse(
+            "rule",
+            "depot.short",
+            say("Depot %(depot)s cannot fill these sets now. Nothing was requested.", depot=site.depot.code),
+            "sets",
+            sealed=True,
+        )
     number = requested.shipment.number
     tx.audit(
         "shipment.asked_for",
@@ -407,6 +417,9 @@ def decide_quarantine(tx: Transaction, actor: Actor, command: DecideQuarantine) 
         raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
     if not command.document.strip():
         raise refuse("invalid", "document.missing", say("Name the decision document."), "document")
+    if kit.site_id is not None:  # a kit in quarantine stays at its site, so its lock is the right one
+        locks.take(tx.session, locks.site_stock(trial.code, tx.session.get_one(Site, kit.site_id).code))
+        tx.session.refresh(kit)
     if kit.state != KitState.QUARANTINED or kit.site_id is None:
         raise refuse("conflict", "kit.state", say("Kit %(kit)s is not in quarantine.", kit=kit.number), "kit")
     if command.release and tx.session.scalar(select(Dispensing.id).where(Dispensing.kit_id == kit.id)):
@@ -421,7 +434,6 @@ def decide_quarantine(tx: Transaction, actor: Actor, command: DecideQuarantine) 
             "release",
         )
     site = tx.session.get_one(Site, kit.site_id)
-    locks.take(tx.session, locks.site_stock(trial.code, site.code))
     move = Move.RELEASE_FROM_QUARANTINE if command.release else Move.REJECT
     apply(
         tx,
@@ -470,6 +482,9 @@ def release_lot(tx: Transaction, actor: Actor, command: ReleaseLot) -> Done:
         raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
     if not command.document.strip():
         raise refuse("invalid", "document.missing", say("Name the release document."), "document")
+    depot = tx.session.get_one(Depot, lot.depot_id)
+    locks.take(tx.session, locks.depot_stock(trial.code, depot.code))
+    tx.session.refresh(lot)
     if lot.released_at is not None:
         raise refuse("conflict", "lot.released", say("Blinded lot %(lot)s is released already.", lot=lot.code), "lot")
     lot.released_at, lot.released_by, lot.release_document = tx.now, actor.name, command.document.strip()

@@ -17,7 +17,8 @@ from rts.store.sealed_rows import key_from_text, key_to_text
 from rts.store.tables import DefinitionInForce, DefinitionVersion, Depot, Site, Trial
 from rts.store.transaction import Transaction
 from rts.trial.reading import read_definition, read_restricted
-from rts.trial.versions import definition_digest, restricted_digest
+from rts.trial.versions import arms_stand, definition_digest, restricted_digest
+from rts.vault.vault import Opener
 
 RESTRICTED_STEP = 4096
 
@@ -31,15 +32,16 @@ class LoadDefinition:
     in_force_from: date
 
 
-def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition) -> Done:
+def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, opener: Opener) -> Done:
     """Check and store a definition; the first one of a trial makes the trial, its depots and its sites.
 
-    Raises Refusal naming every mistake, `rule` when it leaves out a site or depot or would be in force from a past
-    date, and `conflict` when a version is in force from that date or later already.
+    Raises Refusal naming every mistake, `rule` when it leaves out a site or depot, lets an arm or kit type stand for
+    something else than before, or would be in force from a past date, and `conflict` when a version is in force from
+    that date or later already.
     """
     definition = read_definition(command.public_text)
     restricted_text = command.restricted_text
-    read_restricted(restricted_text, definition)
+    restricted = read_restricted(restricted_text, definition)
     trial = tx.session.scalar(select(Trial).where(Trial.code == definition.code))
     require(tx, actor, Permission.DEFINITION_LOAD, trial)
     if trial is None:
@@ -55,6 +57,15 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition) -> D
         .order_by(DefinitionVersion.version.desc())
         .limit(1)
     )
+    # Lists and kits are made under these codes. Exchanged, a subject would get, and a code break tell, another
+    # treatment.
+    if latest is not None and not arms_stand(definitions.open_restricted(tx, trial, latest, opener), restricted):
+        raise refuse(
+            "rule",
+            "definition.arms",
+            say("An arm or kit type of the version before is missing, or stands for something else."),
+            "arms",
+        )
     number = (latest.version if latest else 0) + 1
     salt = tx.store.entropy.bytes(definitions.RESTRICTED_SALT_BYTES)
     sealed = tx.store.vault.seal(

@@ -7,7 +7,7 @@ import hmac
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, time
 
-from rts.trial.definition import TrialDefinition
+from rts.trial.definition import RestrictedDefinition, TrialDefinition
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ def differences(old: TrialDefinition, new: TrialDefinition) -> list[Difference]:
     Elements with a code are matched by it, so an inserted site is one difference; a changed order of them is one too.
     """
     return _compare("", old, new)
+
+
+def arms_stand(old: RestrictedDefinition, new: RestrictedDefinition) -> bool:
+    """Whether every arm and kit type of `old` means the same in `new`, where further ones may have come."""
+    return set(old.arms) <= set(new.arms) and set(old.kit_types) <= set(new.kit_types)
 
 
 def _canonical(text: str) -> bytes:

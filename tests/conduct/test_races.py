@@ -6,6 +6,7 @@ Without its twin a race test proves nothing: requests that happen not to meet pa
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -16,15 +17,18 @@ from rts.access.actor import Actor
 from rts.conduct.dispensing import PrepareVisit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.screening import FailScreening
-from rts.conduct.shipping import RequestShipment, request_shipment
+from rts.conduct.shipping import ReleaseLot, RequestShipment, request_shipment
+from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from rts.store import locks
 from rts.store.sealed_rows import open_entry
-from rts.store.tables import Dispensing, IdempotencyKey, ListEntry, Subject
+from rts.store.tables import CodeBreak, Dispensing, IdempotencyKey, ListEntry, Subject
 from tests.processes import Request, race
 from tests.world import GOOD_VALUES, World
 
 RANDOMISE = "rts.conduct.randomising:randomise_subject"
 FAIL = "rts.conduct.screening:fail_screening"
 PREPARE = "rts.conduct.dispensing:prepare_visit"
+RELEASE = "rts.conduct.shipping:release_lot"
 STRATUM = "SLEDAI-HIGH.STEROID-LOW"
 
 
@@ -215,3 +219,58 @@ def test_without_locks_two_visits_do_meet_on_one_kit(world: World) -> None:
     lost = {"sqlite": "store.unavailable", "postgresql": "kit.moved"}[world.store.engine.dialect.name]
     assert answers == ["done", lost]
     assert len(live_kits(world)) == 1
+
+
+@pytest.mark.requirement("RAND-03")
+def test_the_moment_of_a_randomisation_is_read_behind_its_lock(world: World) -> None:
+    """Else the later of two entries could bear the earlier time, and `rts check` would call the list out of order."""
+    subject = world.screen("CN02")
+    command = RandomiseSubject("SIRIUS", subject, world.answers(), GOOD_VALUES)
+    waiting = threading.Thread(
+        target=world.do, args=(randomise_subject, "investigator.cn02", command), kwargs={"sign": True}
+    )
+
+    with world.store.transaction(write=True) as tx:
+        locks.take(tx.session, locks.randomisation("SIRIUS"))
+        waiting.start()
+        time.sleep(1)
+        world.clock.advance(timedelta(seconds=30))
+    waiting.join()
+
+    with world.store.transaction() as tx:
+        assert tx.session.scalars(select(ListEntry.used_at).join(Subject)).one() == world.clock.now()
+
+
+@pytest.mark.requirement("SHIP-01")
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_lot_is_released_once_whoever_else_presses_the_button(world: World, locked: bool) -> None:
+    first, second = (
+        [Request(RELEASE, world.who("quality"), ReleaseLot("SIRIUS", "BL-2602", f"QP {number}"))] for number in "12"
+    )
+
+    answers = race(world, first, second, locked=locked, meet_after="rts.store.locks:take")
+
+    if locked:
+        assert answers == ["done", "lot.released"]
+    else:  # the second release takes the place of the first, or another guard stops it
+        assert "lot.released" not in answers
+
+
+@pytest.mark.requirement("UNBL-01")
+def test_a_code_break_that_waited_for_another_is_a_look_and_leaves_its_moment_alone(world: World) -> None:
+    subject = world.randomise("CN02")
+    physician = world.who("physician.cn02")
+    command = UnblindSubject("SIRIUS", subject, "anaphylaxis", True)
+    waiting = threading.Thread(target=world.do, args=(unblind_subject, physician, command), kwargs={"sign": True})
+    broken_at = world.clock.now()
+
+    with world.store.transaction(write=True) as tx:
+        unblind_subject(tx, physician, command, tx.opener(), world.stage.signed(physician))
+        waiting.start()
+        time.sleep(1)
+        world.clock.advance(timedelta(seconds=30))
+    waiting.join()
+
+    with world.store.transaction() as tx:
+        assert list(tx.session.scalars(select(CodeBreak.kind).order_by(CodeBreak.id))) == ["break", "look"]
+        assert tx.session.scalars(select(Subject.unblinded_at).where(Subject.code == subject)).one() == broken_at

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from rts.conduct.consignments import opened_depot
 from rts.conduct.shipping import (
     CloseShipment,
     DecideQuarantine,
@@ -25,6 +26,7 @@ from rts.conduct.shipping import (
 )
 from rts.conduct.site_gates import CloseSite, close_site
 from rts.store.tables import BlindedLot, Kit, Notice, Shipment, ShipmentKit
+from rts.supply.kits import KitState
 from tests.world import World
 
 DEPOT, PHARMACIST = "depot.dep-sh", "pharmacist.cn02"
@@ -260,7 +262,23 @@ def test_a_lot_is_released_once_with_a_document(world: World) -> None:
 def test_kits_of_a_lot_not_released_are_never_requested(world: World) -> None:
     for _ in range(9):
         request(world, 30)  # 594 kits are left of the released lot
+    with world.refuses("rule", "depot.short"):
+        request(world, 28)
     request(world, 24)
 
     with world.refuses("rule", "depot.empty"):
         request(world, 1)
+
+
+@pytest.mark.requirement("BLIND-03")
+def test_a_box_with_one_type_alone_is_never_sent(world: World) -> None:
+    with world.opened() as (tx, opener):
+        stock = opened_depot(tx, tx.site(tx.trial("SIRIUS"), "CN02").depot, opener)
+        gone = [opened.kit.id for opened in stock if opened.kit_type == stock[0].kit_type]
+        tx.session.execute(update(Kit).where(Kit.id.in_(gone)).values(state=KitState.EXPIRED))
+
+    with world.refuses("rule", "depot.short") as caught:
+        request(world)
+
+    assert str(caught.value) == "Depot DEP-SH cannot fill these sets now. Nothing was requested."
+    assert world.last_event("refused")[1] is None

@@ -69,6 +69,7 @@ def test_a_second_screening_names_the_last_failed_one(world: World) -> None:
     [
         ({"consent_on": date(2026, 1, 9)}, ("consent.future",)),
         ({"consent_on": date(2023, 12, 31)}, ("consent.old",)),
+        ({"consent_on": date(2024, 1, 7)}, ("consent.old",)),
         ({"year_of_birth": 1905}, ("year_of_birth.range",)),
         ({"year_of_birth": 2027}, ("year_of_birth.range",)),
         ({"sex": "other"}, ("sex.unknown",)),
@@ -203,3 +204,25 @@ def test_an_installation_keeps_its_environment(world: World) -> None:
         with pytest.raises(Refusal) as caught:
             set_up(world.store, environment, service("operator"))
         assert caught.value.rules == (rule,)
+
+
+@pytest.mark.requirement("UNBL-01")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (("matching placebo", "sirolimus"), ("sirolimus", "matching placebo")),
+        (('arm = "ORVEN"', 'arm = "KILDU"'), ('arm = "KILDU"', 'arm = "ORVEN"')),
+        (("KILDU", "ORVEN"), ("TAMOV", "BELIX")),
+    ],
+)
+def test_no_version_gives_an_arm_another_meaning(world: World, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    public, restricted = shipped_definition("sirius")
+    for place, text in enumerate(old):
+        restricted = restricted.replace(text, f"@{place}")
+    for place, text in enumerate(new):
+        restricted = restricted.replace(f"@{place}", text)
+
+    with world.refuses("rule", "definition.arms") as caught:
+        world.do(load_definition, service("amendment"), LoadDefinition(public, restricted, world.today))
+
+    assert str(caught.value) == "An arm or kit type of the version before is missing, or stands for something else."
