@@ -160,11 +160,11 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
         definition=place.version.version,
         mentions=tuple(("kit", number) for number in kits.numbers),
     )
-    _note_pick(tx, trial, site, subject, visit.code, kits.possible_leak)
+    _note_pick(tx, place, subject, visit.code, kits.possible_leak)
     return Done("prepare_visit", {"trial": trial.code, "site": site.code, "subject": subject.code, "visit": visit.code})
 
 
-def _note_pick(tx: Transaction, trial: Trial, site: Site, subject: Subject, visit: str, possible_leak: bool) -> None:
+def _note_pick(tx: Transaction, place: Place, subject: Subject, visit: str, possible_leak: bool) -> None:
     """Tell the unblinded whether the choice of a kit may have told an arm; written every time, since its absence
     would tell too.
     """
@@ -173,8 +173,9 @@ def _note_pick(tx: Transaction, trial: Trial, site: Site, subject: Subject, visi
         "subject",
         subject.code,
         {"visit": visit, "possible_leak": possible_leak},
-        trial=trial,
-        site=site,
+        trial=place.site.trial,
+        site=place.site,
+        definition=place.version.version,
         sealed=True,
     )
 
@@ -371,7 +372,7 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
         definition=place.version.version,
         mentions=(("subject", subject.code), *(("kit", new) for new in kits.numbers)),
     )
-    _note_pick(tx, trial, site, subject, visit.code, kits.possible_leak)
+    _note_pick(tx, place, subject, visit.code, kits.possible_leak)
     return Done("replace_kit", {"trial": trial.code, "site": site.code, "subject": subject.code, "visit": visit.code})
 
 
@@ -438,5 +439,6 @@ def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
         reason=command.reason.strip(),
         before={"state": "available"},
         after={"state": command.fate},
+        definition=place_of(tx, site).version.version,
     )
     return Done("report_kit", {"trial": trial.code, "site": site.code, "kit": number})

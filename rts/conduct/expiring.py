@@ -35,7 +35,8 @@ def sweep_expired(tx: Transaction, actor: Actor, command: SweepExpired) -> Done:
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.SITE_STOCK, trial)
-    definition = definitions.latest(tx, trial)
+    version = definitions.latest_version(tx, trial)
+    definition = definitions.parsed(version.public_text)
     locks.take(
         tx.session,
         *(locks.site_stock(trial.code, site.code) for site in definition.sites),
@@ -85,6 +86,7 @@ def sweep_expired(tx: Transaction, actor: Actor, command: SweepExpired) -> Done:
             trial.code,
             {"kits": [kit.number for kit in expired]},
             trial=trial,
+            definition=version.version,
             mentions=tuple(("kit", kit.number) for kit in expired),
         )
     return Done("sweep_expired", {"trial": trial.code, "kits": str(len(expired))})

@@ -333,6 +333,7 @@ def approve_list(
         trial=trial,
         before={"state": "generated"},
         after={"state": "approved"},
+        definition=tx.session.get_one(DefinitionVersion, found.version_id).version,
     )
     return Done("approve_list", {"trial": trial.code, "list": found.list_id})
 
@@ -382,6 +383,7 @@ def activate_list(
         trial=trial,
         before={"state": "approved"},
         after={"state": "active"},
+        definition=tx.session.get_one(DefinitionVersion, found.version_id).version,
     )
     return Done("activate_list", {"trial": trial.code, "list": found.list_id})
 
@@ -480,6 +482,7 @@ def withdraw_list(tx: Transaction, actor: Actor, command: WithdrawList) -> Done:
         reason=command.reason.strip(),
         before={"state": before},
         after={"state": "withdrawn"},
+        definition=tx.session.get_one(DefinitionVersion, found.version_id).version,
     )
     return Done("withdraw_list", {"trial": trial.code, "list": found.list_id})
 

@@ -284,7 +284,15 @@ def resupply_site(tx: Transaction, actor: Actor, command: ResupplySite, opener: 
         split = requested.is_split
         ids["shipment"] = requested.shipment.number
     _keep_record(tx, trial, site, command.run_date, survey, decision, split)
-    tx.audit("site.resupplied", "site", site.code, {"run_date": command.run_date.isoformat()}, trial=trial, site=site)
+    tx.audit(
+        "site.resupplied",
+        "site",
+        site.code,
+        {"run_date": command.run_date.isoformat()},
+        trial=trial,
+        site=site,
+        definition=survey.place.version.version,
+    )
     return Done("resupply_site", ids)
 
 
@@ -337,6 +345,7 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
         trial.code,
         {"run_date": command.run_date.isoformat(), "sites": len(sites), "in_need": in_need},
         trial=trial,
+        definition=definitions.latest_version(tx, trial).version,
     )
     return Done("survey_night", {"trial": trial.code, "sites": str(len(sites)), "in_need": " ".join(in_need)})
 

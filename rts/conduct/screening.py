@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.perform import Done
-from rts.conduct.places import open_site, subject_at
+from rts.conduct.places import open_site, place_of, subject_at
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import locks
 from rts.store.tables import Subject
@@ -173,5 +173,6 @@ def fail_screening(tx: Transaction, actor: Actor, command: FailScreening) -> Don
         reason=subject.end_reason,
         before={"state": "screened"},
         after={"state": "screen_failed"},
+        definition=place_of(tx, site).version.version,
     )
     return Done("fail_screening", {"trial": trial.code, "site": site.code, "subject": subject.code})

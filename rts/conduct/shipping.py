@@ -88,6 +88,7 @@ def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, op
         trial=trial,
         site=site,
         reason=command.reason.strip(),
+        definition=place.version.version,
     )
     return Done("request_shipment", {"trial": trial.code, "site": site.code, "shipment": number})
 
@@ -164,6 +165,7 @@ def pick_shipment(tx: Transaction, actor: Actor, command: PickShipment) -> Done:
         site=shipment.site,
         before={"state": "requested"},
         after={"state": "picked"},
+        definition=place_of(tx, shipment.site).version.version,
     )
     return Done("pick_shipment", {"trial": trial.code, "shipment": shipment.number})
 
@@ -307,6 +309,7 @@ def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) ->
         site=shipment.site,
         before={"state": "in_transit"},
         after={"state": "received"},
+        definition=place_of(tx, shipment.site).version.version,
         mentions=tuple(("kit", line.kit.number) for line in lines),
     )
     trouble = sorted(line.kit.number for line in lines if line.outcome != "good")
@@ -390,6 +393,7 @@ def close_shipment(tx: Transaction, actor: Actor, command: CloseShipment) -> Don
         reason=command.reason.strip(),
         before={"state": before},
         after={"state": command.how},
+        definition=place_of(tx, shipment.site).version.version,
         mentions=tuple(("kit", line.kit.number) for line in lines),
     )
     return Done("close_shipment", {"trial": trial.code, "site": shipment.site.code, "shipment": shipment.number})
@@ -458,6 +462,7 @@ def decide_quarantine(tx: Transaction, actor: Actor, command: DecideQuarantine) 
         site=site,
         before={"state": "quarantined"},
         after={"state": kit.state},
+        definition=place_of(tx, site).version.version,
     )
     return Done("decide_quarantine", {"trial": trial.code, "site": site.code, "kit": kit.number})
 
@@ -498,5 +503,6 @@ def release_lot(tx: Transaction, actor: Actor, command: ReleaseLot) -> Done:
         lot.code,
         {"document": lot.release_document, "kits": len(kits), "expiry": lot.expiry.isoformat()},
         trial=trial,
+        definition=definitions.latest_version(tx, trial).version,
     )
     return Done("release_lot", {"trial": trial.code, "lot": lot.code})

@@ -156,5 +156,6 @@ def close_site(tx: Transaction, actor: Actor, command: CloseSite) -> Done:
         reason=command.reason.strip(),
         before={"state": "open"},
         after={"state": "closed"},
+        definition=place_of(tx, site).version.version,
     )
     return Done("close_site", {"trial": trial.code, "site": site.code})
