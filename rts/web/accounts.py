@@ -19,7 +19,7 @@ from rts.clock import local_date
 from rts.conduct import accounts as deeds
 from rts.conduct.installing import MoveClock, move_clock
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, Refusal
+from rts.refusal import FailedRule, Refusal, say
 from rts.reports import accounts as reports
 from rts.reports.audit_trail import Wanted, trail
 from rts.web.audit import action_word
@@ -29,6 +29,9 @@ from rts.web.paging import PAGE_SIZE, page_asked_for
 from rts.web.rooms import role_name
 
 pages = Pages("accounts", __name__)
+
+# Days, or hours, that one move of the clock may span.
+LONGEST_CLOCK_MOVE = 366
 
 Answer = Response | str | tuple[str, int]
 
@@ -251,9 +254,13 @@ def clock() -> Answer:
         entered = Entered(request.form)
         days, hours = entered.whole("days"), entered.whole("hours")
         try:
+            # A slip of the finger must not carry a practice trial past its last expiry: the clock never goes back.
+            if max(abs(days), abs(hours)) > LONGEST_CLOCK_MOVE:
+                entered.failed.append(
+                    FailedRule("clock.far", say("Move the clock by at most a year at a time."), "days")
+                )
             entered.check()
-            moved = timedelta(days=min(days, 3650), hours=min(hours, 10_000))
-            run(move_clock, MoveClock(round(moved.total_seconds())))
+            run(move_clock, MoveClock(round(timedelta(days=days, hours=hours).total_seconds())))
             return redirect(url_for("accounts.clock"), 303)
         except Refusal as refusal:
             failed, status = _shown_in_form(refusal)

@@ -108,6 +108,12 @@ ROOM_OF = {
     "dispensing.visit": "subjects.subject_list",
     "dispensing.replace": "subjects.subject_list",
     "dispensing.report": "site.stock",
+    "trial.site_page": "trial.sites",
+    "trial.pass_gate": "trial.sites",
+    "trial.open_site": "trial.sites",
+    "trial.close_site": "trial.sites",
+    "trial.definition_version": "trial.definition",
+    "trial.restricted": "trial.definition",
 }
 
 

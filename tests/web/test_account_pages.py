@@ -155,7 +155,13 @@ def test_the_clock_of_a_test_installation_moves_forward_only(world: World, admin
     back = administrator.post("/accounts/clock", days="-1", hours="0")
     forward = administrator.post("/accounts/clock", days="1", hours="2")
 
+    too_far = [
+        administrator.post("/accounts/clock", days=days, hours="0") for days in ("367", "-" + "9" * 40, "9" * 40)
+    ]
+
     assert (back.status_code, forward.status_code) == (422, 303)
+    assert [answer.status_code for answer in too_far] == [422, 422, 422]
+    assert "at most a year" in words_of(too_far[0])
     with world.store.transaction() as tx:
         assert tx.installation.clock_offset == 26 * 3600
 
@@ -203,5 +209,13 @@ def test_a_job_that_ran_well_again_raises_no_alarm(world: World, app: Flask) -> 
                 )
             )
             tx.session.flush()
+
+    waiting = words_of(At(app).sign_in("manager").get("/jobs/"))
+    assert "All jobs run; 2 mails wait to be sent" in waiting
+    assert "mail gets through" not in waiting
+
+    with world.store.transaction(write=True) as tx:
+        for notice in tx.session.scalars(select(Notice)):
+            notice.sent_at = tx.now
 
     assert "All jobs run and mail gets through" in words_of(At(app).sign_in("manager").get("/jobs/"))
