@@ -64,6 +64,14 @@ ROOMS: tuple[tuple[str, tuple[str, ...], Permission, str], ...] = (
 )
 
 
+# The room that answers "what must I do now?" where it is not the first that the role's rights open.
+FIRST_ROOM = {
+    Role.SUPPLY_MANAGER: "supply.overview",
+    Role.QUALITY: "supply.overview",
+    Role.STATISTICIAN: "lists.all_lists",
+}
+
+
 def room_label(endpoint: str) -> str:
     """The label of a room in the reader's language."""
     return {
