@@ -317,6 +317,12 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
     )
     if row is None:
         failed.append(FailedRule("kit.not_theirs", say("Kit %(kit)s is not a kit of this subject.", kit=number), "kit"))
+    elif row.state == "dispensed" and command.fate == "expired":
+        failed.append(
+            FailedRule(
+                "fate.handed_over", say("A kit that was handed over is replaced when it is lost or damaged."), "fate"
+            )
+        )
     refuse_all("invalid", failed)
     if row is None:
         raise RuntimeError("a missing kit was refused above")

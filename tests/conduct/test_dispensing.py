@@ -303,6 +303,14 @@ def test_a_kit_that_lasts_is_not_replaced_as_expired(world: World) -> None:
         world.do(replace_kit, PHARMACIST, ReplaceKit("SIRIUS", code, world.kit_for(code, "W0"), "expired", "old"))
 
 
+def test_a_kit_handed_over_is_not_replaced_as_expired(world: World) -> None:
+    code = world.randomise("CN02")
+    kit = world.dispense(code)
+
+    with world.refuses("invalid", "fate.handed_over"):
+        world.do(replace_kit, PHARMACIST, ReplaceKit("SIRIUS", code, kit, "expired", "old"))
+
+
 @pytest.mark.parametrize(
     ("fate", "reason", "other_kit", "rules"),
     [
