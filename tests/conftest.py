@@ -1,6 +1,7 @@
 """What every test may ask for: databases, a mail server, a browser. Each is the real thing; missing means failing."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     file = session.config.rootpath / "build" / "trace.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(_TRACED, indent=1, sort_keys=True))
+
+
+@pytest.fixture(autouse=True)
+def _umask_outlives_no_test() -> Iterator[None]:
+    """The command `rts` makes files for its own account alone; called within a test, it must not change the next one."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True, scope="session")
