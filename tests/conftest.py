@@ -78,7 +78,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def _umask_outlives_no_test() -> Iterator[None]:
-    """The command `rts` makes files for its own account alone; called within a test, it must not change the next one."""
+    """The command `rts` makes files for its own account alone; called within a test, it must not change the next
+    one.
+    """
     before = os.umask(0o022)
     os.umask(before)
     yield
