@@ -12,15 +12,10 @@ import click
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, settings, show_json
 from rts.cli.files import read_json, read_text
 from rts.cli.installations import ask_password, opened_store, signed_in
+from rts.conduct.activating_lists import ActivateList, activate_list
+from rts.conduct.approving_lists import ApproveList, approve_list
+from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.perform import Done, perform
-from rts.conduct.preparing_lists import (
-    ActivateList,
-    ApproveList,
-    GenerateList,
-    activate_list,
-    approve_list,
-    generate_list,
-)
 from rts.randomisation import verification
 from rts.randomisation.regenerate import regenerate as regenerate_list
 from rts.vault.keyring import Keyring

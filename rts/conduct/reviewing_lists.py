@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
-from rts.conduct.preparing_lists import list_named, quality_of
+from rts.conduct.lists import list_named, quality_of
 from rts.randomisation.quality import ListQuality
 from rts.refusal import refuse, say
 from rts.store import definitions

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from rts.access.permissions import Role
 from rts.clock import HeldClock
 from rts.conduct.accounts import ChangePassword, change_password
+from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.installing import SetClock, set_clock
 from rts.conduct.perform import perform
-from rts.conduct.preparing_lists import GenerateList, generate_list
 from rts.conduct.shipping import RequestShipment, request_shipment
 from rts.entropy import Entropy
 from rts.installation import open_store

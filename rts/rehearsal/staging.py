@@ -11,16 +11,11 @@ from rts.access.actor import Actor, actor_of, person_named, service
 from rts.access.permissions import SITE_ROLES, Role
 from rts.access.sign_in import Confirmation
 from rts.conduct.accounts import AddPerson, GrantRole, add_person, grant_role
+from rts.conduct.activating_lists import ActivateList, activate_list
+from rts.conduct.approving_lists import ApproveList, approve_list
+from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.installing import set_up
 from rts.conduct.perform import Done, perform
-from rts.conduct.preparing_lists import (
-    ActivateList,
-    ApproveList,
-    GenerateList,
-    activate_list,
-    approve_list,
-    generate_list,
-)
 from rts.conduct.site_gates import OpenSite, PassGate, open_site_for_subjects, pass_gate
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.store.transaction import Store

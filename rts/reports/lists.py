@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from rts.access.actor import Actor
 from rts.access.permissions import Permission
-from rts.conduct.preparing_lists import MEANINGS, read_file
+from rts.conduct.lists import MEANINGS, read_file
 from rts.conduct.recipients import people_with
 from rts.refusal import FailedRule, Refusal
 from rts.reports.people import printed_names

@@ -8,8 +8,11 @@ from flask import g, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
-from rts.conduct import preparing_lists as deeds
+from rts.conduct.activating_lists import ActivateList, activate_list
+from rts.conduct.approving_lists import ApproveList, approve_list
+from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.perform import perform
+from rts.conduct.retiring_lists import WithdrawList, withdraw_list
 from rts.conduct.reviewing_lists import (
     ListPlans,
     ListReview,
@@ -102,7 +105,7 @@ def generate(trial: str) -> Answer:
     plan_id = request.values.get("plan", "")
     if request.method == "POST":
         try:
-            done = run(deeds.generate_list, deeds.GenerateList(trial, plan_id), signed=True)
+            done = run(generate_list, GenerateList(trial, plan_id), signed=True)
         except Refusal as refusal:
             failed, status = refusal.failed, STATUS[refusal.code]
         else:
@@ -154,13 +157,13 @@ def quality(trial: str, list_id: str) -> str:
 @pages.page("/trials/<trial>/lists/<list_id>/approve", Permission.LIST_APPROVE, methods=("GET", "POST"))
 def approve(trial: str, list_id: str) -> Answer:
     """Approve a generated list, its figures in view."""
-    return _signed(deeds.approve_list, deeds.ApproveList(trial, g.list.list_id), "approved", "lists/approve.html")
+    return _signed(approve_list, ApproveList(trial, g.list.list_id), "approved", "lists/approve.html")
 
 
 @pages.page("/trials/<trial>/lists/<list_id>/activate", Permission.LIST_ACTIVATE, methods=("GET", "POST"))
 def activate(trial: str, list_id: str) -> Answer:
     """Activate an approved list."""
-    return _signed(deeds.activate_list, deeds.ActivateList(trial, g.list.list_id), "activated", "lists/activate.html")
+    return _signed(activate_list, ActivateList(trial, g.list.list_id), "activated", "lists/activate.html")
 
 
 def _signed(deed: Any, command: Any, done: str, template: str) -> Answer:
@@ -189,8 +192,8 @@ def withdraw(trial: str, list_id: str) -> Answer:
     """Withdraw a list that is not in use, with a reason."""
     return reviewed_deed(
         "lists/withdraw.html",
-        deeds.withdraw_list,
-        lambda entered: deeds.WithdrawList(trial, g.list.list_id, required_reason(entered)),
+        withdraw_list,
+        lambda entered: WithdrawList(trial, g.list.list_id, required_reason(entered)),
         lambda _done: _url_of_list("withdrawn"),
         _page(),
     )

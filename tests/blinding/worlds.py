@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select
 
 from rts.access.actor import service
-from rts.conduct import preparing_lists
+from rts.conduct import generating_lists
 from rts.randomisation import permuted_blocks
 from rts.randomisation.kit_list import generate_kits
 from rts.store.sealed_rows import open_entry, open_kits
@@ -84,7 +84,7 @@ def _lists_as_in(name: str) -> Iterator[None]:
                 lambda inputs, make=permuted_blocks.generate: make(replace(inputs, arms=inputs.arms[::-1])),
             )
             patch.setattr(
-                preparing_lists,
+                generating_lists,
                 "generate_kits",
                 lambda inputs: generate_kits(replace(inputs, kit_types=inputs.kit_types[::-1])),
             )
@@ -102,7 +102,7 @@ def _patch_recorded_inputs(patch: pytest.MonkeyPatch, changes: dict[str, Any]) -
         assert changed != inputs
         return write_list_file(directory, manifest, rows, changed, *rest)
 
-    patch.setattr(preparing_lists, "write_list_file", write)
+    patch.setattr(generating_lists, "write_list_file", write)
 
 
 def stage(name: str, database_url: str, folder: Path) -> World:

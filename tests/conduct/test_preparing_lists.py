@@ -12,17 +12,11 @@ import pytest
 from sqlalchemy import func, select, text
 
 from rts.access.actor import service
+from rts.conduct.activating_lists import ActivateList, activate_list
+from rts.conduct.approving_lists import ApproveList, approve_list
+from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.perform import Done, perform
-from rts.conduct.preparing_lists import (
-    ActivateList,
-    ApproveList,
-    GenerateList,
-    WithdrawList,
-    activate_list,
-    approve_list,
-    generate_list,
-    withdraw_list,
-)
+from rts.conduct.retiring_lists import WithdrawList, withdraw_list
 from rts.refusal import Refusal
 from rts.store.tables import Kit, ListEntry, ListFile, Signature
 from tests.world import World

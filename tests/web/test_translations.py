@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from rts.access.permissions import Role
 from rts.app import create_app
-from rts.conduct.preparing_lists import MEANINGS
+from rts.conduct.lists import MEANINGS
 from rts.conduct.randomising import MEANING as RANDOMISING
 from rts.conduct.unblinding import MEANING as UNBLINDING
 from rts.refusal import say

@@ -1,0 +1,115 @@
+"""What every deed on a list needs: finding it, reading its sealed file, judging its entries, and the rule that three
+people make it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from rts.access.actor import Actor
+from rts.randomisation.kit_list import KitEntry
+from rts.randomisation.quality import ListQuality, judge_kit_list, judge_subject_list
+from rts.randomisation.subject_list import Entry
+from rts.refusal import refuse, say
+from rts.states import LIST_STATES
+from rts.store.sealed_rows import key_from_text
+from rts.store.tables import ListFile, Trial
+from rts.store.transaction import Transaction
+from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan
+from rts.vault.list_file import ListFile as SealedFile
+from rts.vault.list_file import open_inputs
+from rts.vault.vault import Opener
+
+MEANINGS = {
+    "generate": say("I generated this list").text,
+    "approve": say("I checked this list and approve it").text,
+    "activate": say("I activate this list").text,
+}
+
+
+def plan_named(restricted: RestrictedDefinition, plan_id: str) -> SubjectListPlan | KitListPlan:
+    """The list that the restricted definition plans as `plan_id`. Raises Refusal `not_found`."""
+    plans: list[SubjectListPlan | KitListPlan] = [*restricted.subject_lists, *restricted.kit_lists]
+    for plan in plans:
+        if plan.list_id == plan_id:
+            return plan
+    raise refuse(
+        "not_found", "list.no_plan", say("The restricted definition plans no list %(plan)s.", plan=plan_id), "plan"
+    )
+
+
+def list_named(tx: Transaction, trial: Trial, list_id: str) -> ListFile:
+    """The list `list_id` of `trial`. Raises Refusal `not_found`."""
+    found = tx.session.scalar(select(ListFile).where(ListFile.trial_id == trial.id, ListFile.list_id == list_id))
+    if found is None:
+        raise refuse(
+            "not_found", "list.unknown", say("There is no list %(list)s in this trial.", list=list_id), "list_id"
+        )
+    return found
+
+
+def read_file(tx: Transaction, trial: Trial, found: ListFile) -> SealedFile:
+    """The sealed file of a recorded list, unchanged since it was sealed. Raises Refusal for another trial, purpose,
+    list or digest.
+    """
+    sealed = SealedFile.read(tx.store.lists / trial.code / f"{found.list_id}.rtslist", found.file_digest)
+    manifest = sealed.manifest
+    if (manifest.trial, manifest.list_id) != (trial.code, found.list_id):
+        raise refuse("invalid", "list.other", say("The file is of another trial or list."), "list_id")
+    if manifest.purpose != tx.installation.environment:
+        raise refuse(
+            "invalid",
+            "list.purpose",
+            say(
+                "This is a %(found)s list; a %(wanted)s installation takes only %(wanted)s lists.",
+                found=manifest.purpose,
+                wanted=tx.installation.environment,
+            ),
+            "list_id",
+        )
+    return sealed
+
+
+def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -> ListQuality:
+    """What the checks say of a list: for unblinded eyes only."""
+    sealed = read_file(tx, trial, found)
+    key = key_from_text(found.data_key)
+    inputs = open_inputs(sealed.inputs(key), opener)
+    opened = list(sealed.entries(key, opener))
+    if found.kind == "subjects":
+        subject_entries = [Entry(place.stratum, place.position, e.number, e.arm, e.salt) for place, e in opened]
+        return judge_subject_list(
+            subject_entries,
+            prefix=found.prefix,
+            strata=inputs["strata"],
+            arms=[(code, weight) for code, weight in inputs["arms"]],
+            block_sizes=inputs["block_sizes"],
+            length=inputs["length"],
+        )
+    kits = [KitEntry(place.position, e.number, e.arm, e.pick_rank, e.salt) for place, e in opened]
+    return judge_kit_list(
+        kits, prefix=found.prefix, kit_types=[(code, quantity) for code, quantity in inputs["kit_types"]]
+    )
+
+
+def refuse_other_state(found: ListFile, wanted: str) -> None:
+    """Raise Refusal `conflict` unless the list is in the state `wanted`."""
+    if found.state != wanted:
+        raise refuse(
+            "conflict",
+            "list.state",
+            say("This list is %(state)s, not %(wanted)s.", state=LIST_STATES[found.state], wanted=LIST_STATES[wanted]),
+            "list_id",
+        )
+
+
+def refuse_same_person(actor: Actor, *others: str | None) -> None:
+    """Raise Refusal `rule` when the actor is one of those who did an earlier step on the list."""
+    if actor.name in others:
+        raise refuse(
+            "rule",
+            "list.three_people",
+            say(
+                "Generating, approving and activating a list are three deeds by three people; you did another of them."
+            ),
+        )
