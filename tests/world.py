@@ -70,6 +70,7 @@ class World:
         public: str | None = None,
         restricted: str | None = None,
         seeds: dict[str, str] | None = None,
+        plans: tuple[str, ...] | None = None,
         entropy_seed: bytes = b"tests",
     ) -> World:
         """Stage SIRIUS (or the given texts) on a migrated database; people at `sites`, no site open, no lot
@@ -94,6 +95,7 @@ class World:
             password=PASSWORD,
             site_people=sites,
             seeds=seeds,
+            plans=plans,
         )
         return cls(stage, clock)
 

@@ -10,7 +10,15 @@ from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
-from rts.conduct.lists import MEANINGS, list_named, plan_named, read_file, refuse_other_state, refuse_same_person
+from rts.conduct.lists import (
+    MEANINGS,
+    inputs_of_list,
+    list_named,
+    plan_named,
+    read_file,
+    refuse_other_state,
+    refuse_same_person,
+)
 from rts.conduct.perform import Done
 from rts.refusal import refuse, say
 from rts.store import definitions, locks
@@ -18,7 +26,7 @@ from rts.store.ledger import opening_state
 from rts.store.sealed_rows import key_from_text
 from rts.store.tables import BlindedLot, DefinitionVersion, Depot, Kit, ListEntry, ListFile, ManufacturingLot, Trial
 from rts.store.transaction import Transaction
-from rts.trial.definition import KitListPlan
+from rts.trial.definition import KitListPlan, SubjectListPlan
 from rts.vault.list_file import ListFile as SealedFile
 from rts.vault.vault import Opener
 
@@ -47,7 +55,7 @@ def activate_list(
     refuse_same_person(actor, found.generated_by, found.approved_by)
     sealed = read_file(tx, trial, found)
     if found.kind == "subjects":
-        _refuse_second_subject_list(tx, trial, found)
+        _refuse_second_subject_list(tx, trial, found, opener)
         tx.session.add_all(
             ListEntry(list_id=found.id, stratum=place.stratum, position=place.position, record=box)
             for place, box in sealed.boxes()
@@ -75,20 +83,34 @@ def activate_list(
     return Done("activate_list", {"trial": trial.code, "list": found.list_id})
 
 
-def _refuse_second_subject_list(tx: Transaction, trial: Trial, found: ListFile) -> None:
-    active = tx.session.scalar(
-        select(ListFile.list_id).where(
-            ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active"
+def _refuse_second_subject_list(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -> None:
+    """One list of subjects is in use at a time, and after it those that go on from it with the same strata and ratio.
+
+    The manager who activates is blinded and knows no list by its id: no refusal names one.
+    """
+    in_use = list(
+        tx.session.scalars(
+            select(ListFile)
+            .where(ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active")
+            .order_by(ListFile.activated_at, ListFile.id)
         )
     )
-    if active is not None:
-        raise refuse(
-            "conflict",
-            "list.active",
-            # The manager who activates is blinded and knows no list by its id.
-            say("Another subject list is active; close it before this one takes its place."),
-            "list_id",
-        )
+    version = tx.session.get_one(DefinitionVersion, found.version_id)
+    plan = plan_named(definitions.open_restricted(tx, trial, version, opener), found.plan_id)
+    extends = plan.extends if isinstance(plan, SubjectListPlan) else ""
+    if not extends:
+        if in_use:
+            message = say("Another subject list is active; close it before this one takes its place.")
+            raise refuse("conflict", "list.active", message, "list_id")
+        return
+    extended = next((one for one in in_use if one.plan_id == extends), None)
+    if extended is None:
+        message = say("This list goes on from another one that is not active.")
+        raise refuse("conflict", "list.extends", message, "list_id")
+    ours, theirs = (inputs_of_list(tx, trial, one, opener) for one in (found, extended))
+    if any(ours[key] != theirs[key] for key in ("strata", "arms")):
+        message = say("This list goes on from one with other strata or another ratio: close that one first.")
+        raise refuse("rule", "list.extends_other", message, "list_id")
 
 
 def _put_kits(tx: Transaction, trial: Trial, found: ListFile, sealed: SealedFile, opener: Opener) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -12,18 +13,19 @@ from rts.access.permissions import Permission
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.clock import utc_text
-from rts.conduct.lists import MEANINGS, plan_named
+from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
 from rts.conduct.perform import Done
+from rts.conduct.seeding_lists import joint_seed_of
+from rts.conduct.specifying_lists import inputs_of, newest_specification, open_specification, refuse_outdated
 from rts.randomisation import kit_list, permuted_blocks
 from rts.randomisation.kit_list import KitListInputs, generate_kits
 from rts.randomisation.permuted_blocks import PermutedBlocks
 from rts.refusal import refuse, say
-from rts.states import LIST_STATES
 from rts.store import definitions, locks
 from rts.store.sealed_rows import key_to_text
-from rts.store.tables import ListFile, Trial
+from rts.store.tables import ListFile
 from rts.store.transaction import Transaction
-from rts.trial.definition import SubjectListPlan, TrialDefinition
+from rts.trial.definition import KitListPlan, SubjectListPlan
 from rts.vault import entries as records
 from rts.vault.list_file import Manifest, write_list_file
 from rts.vault.vault import Opener
@@ -56,8 +58,21 @@ def generate_list(
     definition = definitions.parsed(version.public_text)
     restricted = definitions.open_restricted(tx, trial, version, opener)
     plan = plan_named(restricted, command.plan)
-    _refuse_standing(tx, trial, command.plan)
-    seed = _seed(tx, command.seed, purpose)
+    refuse_standing_list(tx, trial, command.plan)
+    specification = newest_specification(tx, trial, command.plan)
+    if specification is None:
+        raise refuse(
+            "rule", "list.not_specified", say("A list is specified, and the specification signed, before it is made.")
+        )
+    specified = open_specification(tx, trial, specification, opener)
+    made_from = inputs_of(definition, restricted, plan)
+    refuse_outdated(specified, version, made_from)
+    if specified["contributors"]:
+        if command.seed:
+            raise refuse("rule", "list.seed_joint", say("The specification asks for a joint seed."), "seed")
+        seed = joint_seed_of(tx, trial, specification, specified["contributors"], opener)
+    else:
+        seed = _seed(tx, command.seed, purpose)
     seed_mark = tx.store.vault.keyring.mac("list-seed", seed).hex()
     if tx.session.scalar(select(ListFile.id).where(ListFile.seed_mark == seed_mark)):
         raise refuse(
@@ -76,49 +91,20 @@ def generate_list(
         earlier += 1
         list_id = f"{command.plan}-{earlier + 1}"
 
-    if isinstance(plan, SubjectListPlan):
-        arms = tuple((arm.code, _ratio(definition, arm.treatment)) for arm in restricted.arms)
-        subject_list = permuted_blocks.generate(
-            PermutedBlocks(seed, list_id, plan.prefix, definition.strata, arms, restricted.block_sizes, plan.length)
-        )
-        rows = [records.ListEntry(entry.number, entry.arm, entry.salt) for entry in subject_list.entries]
-        commitment, scheme, kind = subject_list.commitment, permuted_blocks.SCHEME, "subjects"
-        strata = tuple((stratum, plan.length) for stratum in definition.strata)
-        inputs: dict[str, object] = {
-            "scheme": scheme,
-            "seed": seed.hex(),
-            "list_id": list_id,
-            "prefix": plan.prefix,
-            "strata": list(definition.strata),
-            "arms": [list(arm) for arm in arms],
-            "block_sizes": list(restricted.block_sizes),
-            "length": plan.length,
-        }
-    else:
-        kit_types = tuple(plan.quantities.items())
-        kits = generate_kits(KitListInputs(seed, list_id, plan.prefix, kit_types))
-        rows = [records.ListEntry(kit.number, kit.kit_type, kit.salt, kit.rank) for kit in kits.entries]
-        commitment, scheme, kind = kits.commitment, kit_list.SCHEME, "kits"
-        strata = (("", len(rows)),)
-        inputs = {
-            "scheme": scheme,
-            "seed": seed.hex(),
-            "list_id": list_id,
-            "prefix": plan.prefix,
-            "kit_types": [list(kit_type) for kit_type in kit_types],
-        }
+    made = _make(plan, made_from, seed, list_id)
+    inputs = {"scheme": made.scheme, "seed": seed.hex(), "list_id": list_id, **made_from}
     inputs["treatments"] = {arm.code: arm.treatment for arm in restricted.arms}
     inputs["kit_type_arms"] = {kit_type.code: kit_type.arm for kit_type in restricted.kit_types}
     manifest = Manifest(
-        scheme=scheme,
+        scheme=made.scheme,
         trial=trial.code,
         definition_version=version.version,
         definition_digest=version.digest,
         list_id=list_id,
         purpose=purpose,
-        kind=kind,
-        strata=strata,
-        commitment=commitment,
+        kind=made.kind,
+        strata=made.strata,
+        commitment=made.commitment,
         times_generated=earlier + 1,
         generated_by=actor.printed_name,
         generated_at=utc_text(tx.now),
@@ -127,29 +113,30 @@ def generate_list(
     record = {
         "trial": trial.code,
         "list": list_id,
-        "commitment": commitment,
+        "commitment": made.commitment,
         "definition": version.digest,
         "purpose": purpose,
     }
     sign(tx, actor, confirmation, MEANINGS["generate"], "list", list_id, record, trial=trial, time_zone="UTC")
-    facts = write_list_file(tx.store.lists, manifest, rows, inputs, tx.store.vault)
+    facts = write_list_file(tx.store.lists, manifest, made.rows, inputs, tx.store.vault)
     tx.session.add(
         ListFile(
             trial_id=trial.id,
             list_id=list_id,
             plan_id=command.plan,
-            kind=kind,
+            kind=made.kind,
             purpose=purpose,
             prefix=plan.prefix,
             state="generated",
-            entries=len(rows),
+            entries=len(made.rows),
             times_generated=earlier + 1,
-            commitment=commitment,
+            commitment=made.commitment,
             file_digest=facts.digest,
             manifest_digest=facts.manifest_digest,
             data_key=key_to_text(facts.key),
             seed_mark=seed_mark,
             version_id=version.id,
+            specification_id=specification.id,
             generated_at=tx.now,
             generated_by=actor.name,
         )
@@ -158,28 +145,11 @@ def generate_list(
         "list.generated",
         "list",
         list_id,
-        {**record, "file_digest": facts.digest, "entries": len(rows), "times_generated": earlier + 1},
+        {**record, "file_digest": facts.digest, "entries": len(made.rows), "times_generated": earlier + 1},
         trial=trial,
         definition=version.version,
     )
     return Done("generate_list", {"trial": trial.code, "list": list_id})
-
-
-def _refuse_standing(tx: Transaction, trial: Trial, plan: str) -> None:
-    standing = tx.session.scalar(
-        select(ListFile).where(ListFile.trial_id == trial.id, ListFile.plan_id == plan, ListFile.state != "withdrawn")
-    )
-    if standing is not None:
-        raise refuse(
-            "conflict",
-            "list.standing",
-            say(
-                "List %(list)s stands for this plan (%(state)s). Withdraw it before another is made.",
-                list=standing.list_id,
-                state=LIST_STATES[standing.state],
-            ),
-            "plan",
-        )
 
 
 def _seed(tx: Transaction, given: str, purpose: str) -> bytes:
@@ -197,5 +167,27 @@ def _seed(tx: Transaction, given: str, purpose: str) -> bytes:
     return bytes.fromhex(given)
 
 
-def _ratio(definition: TrialDefinition, treatment: str) -> int:
-    return next(found.ratio for found in definition.treatments if found.name == treatment)
+@dataclass(frozen=True, repr=False)
+class _Made:
+    """A list as made, not yet sealed: its records in list order, and what the manifest says of them."""
+
+    scheme: str
+    kind: str
+    strata: tuple[tuple[str, int], ...]
+    rows: list[records.ListEntry]
+    commitment: str
+
+
+def _make(plan: SubjectListPlan | KitListPlan, made_from: dict[str, Any], seed: bytes, list_id: str) -> _Made:
+    if isinstance(plan, KitListPlan):
+        kit_types = tuple((code, quantity) for code, quantity in made_from["kit_types"])
+        kits = generate_kits(KitListInputs(seed, list_id, plan.prefix, kit_types))
+        rows = [records.ListEntry(kit.number, kit.kit_type, kit.salt, kit.rank) for kit in kits.entries]
+        return _Made(kit_list.SCHEME, "kits", (("", len(rows)),), rows, kits.commitment)
+    strata, arms = tuple(made_from["strata"]), tuple((code, weight) for code, weight in made_from["arms"])
+    subjects = permuted_blocks.generate(
+        PermutedBlocks(seed, list_id, plan.prefix, strata, arms, tuple(made_from["block_sizes"]), plan.length)
+    )
+    rows = [records.ListEntry(entry.number, entry.arm, entry.salt) for entry in subjects.entries]
+    counts = tuple((stratum, plan.length) for stratum in strata)
+    return _Made(permuted_blocks.SCHEME, "subjects", counts, rows, subjects.commitment)

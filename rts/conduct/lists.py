@@ -4,6 +4,8 @@ people make it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
 
 from rts.access.actor import Actor
@@ -21,9 +23,13 @@ from rts.vault.list_file import open_inputs
 from rts.vault.vault import Opener
 
 MEANINGS = {
+    "specify": say("I specify this list").text,
     "generate": say("I generated this list").text,
     "approve": say("I checked this list and approve it").text,
     "activate": say("I activate this list").text,
+    "close": say("I close this list").text,
+    "ask_release": say("The data are locked; I ask for the release of this list").text,
+    "confirm_release": say("The data are locked; I release this list").text,
 }
 
 
@@ -70,6 +76,11 @@ def read_file(tx: Transaction, trial: Trial, found: ListFile) -> SealedFile:
     return sealed
 
 
+def inputs_of_list(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -> dict[str, Any]:
+    """What a sealed list was made from, its seed included."""
+    return open_inputs(read_file(tx, trial, found).inputs(key_from_text(found.data_key)), opener)
+
+
 def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -> ListQuality:
     """What the checks say of a list: for unblinded eyes only."""
     sealed = read_file(tx, trial, found)
@@ -90,6 +101,24 @@ def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -
     return judge_kit_list(
         kits, prefix=found.prefix, kit_types=[(code, quantity) for code, quantity in inputs["kit_types"]]
     )
+
+
+def refuse_standing_list(tx: Transaction, trial: Trial, plan: str) -> None:
+    """Raise Refusal `conflict` when a list that is not withdrawn stands for the plan."""
+    standing = tx.session.scalar(
+        select(ListFile).where(ListFile.trial_id == trial.id, ListFile.plan_id == plan, ListFile.state != "withdrawn")
+    )
+    if standing is not None:
+        raise refuse(
+            "conflict",
+            "list.standing",
+            say(
+                "List %(list)s stands for this plan (%(state)s). Withdraw it before another is made.",
+                list=standing.list_id,
+                state=LIST_STATES[standing.state],
+            ),
+            "plan",
+        )
 
 
 def refuse_other_state(found: ListFile, wanted: str) -> None:

@@ -149,6 +149,7 @@ def _build(folder: Path, progress: Progress) -> tuple[DemoAccount, ...]:
         # The list of the next lot waits for the second statistician.
         statistician = stage.people["statistician.one"]
         for plan in sorted(later):
+            stage.specify(plan)
             rehearsal.do(generate_list, statistician, GenerateList(stage.trial, plan), sign=True)
         rehearsal.begin_day(today)
         site = busiest_site(rehearsal)

@@ -17,12 +17,15 @@ from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.installing import set_up
 from rts.conduct.perform import Done, perform
 from rts.conduct.site_gates import OpenSite, PassGate, open_site_for_subjects, pass_gate
+from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.store.transaction import Store
 from rts.trial.definition import RestrictedDefinition, TrialDefinition
 from rts.trial.reading import read_definition, read_restricted
 
 OPERATOR = service("operator")
+
+KNOWN_TO = "Procedure and entries: the unblinded statisticians. Nobody at a site, at the sponsor or in the analysis."
 
 # One account for each duty that is not held at a site: user name, role, printed name.
 OFFICE = (
@@ -103,8 +106,15 @@ class Stage:
             perform(self.store, pass_gate, manager, PassGate(self.trial, site, gate, on, f"TMF {site} {gate}"))
         perform(self.store, open_site_for_subjects, manager, OpenSite(self.trial, site))
 
+    def specify(self, plan: str) -> None:
+        """Write and sign the specification of the list planned as `plan`."""
+        person = self.people["statistician.one"]
+        command = SpecifyList(self.trial, plan, KNOWN_TO, f"Randomisation plan of {self.trial}, version 1.0")
+        perform(self.store, specify_list, person, command, confirmation=self.signed(person))
+
     def make_list(self, plan: str, seed: str = "") -> str:
-        """Generate, approve and activate the list planned as `plan`, by three people; returns its list id."""
+        """Specify, generate, approve and activate the list planned as `plan`, by three people; returns its list id."""
+        self.specify(plan)
         first, second, third = (self.people[name] for name in ("statistician.one", "statistician.two", "manager"))
         made: Done = perform(
             self.store, generate_list, first, GenerateList(self.trial, plan, seed), confirmation=self.signed(first)

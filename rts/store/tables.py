@@ -293,6 +293,42 @@ class DefinitionInForce(Base):
 # --- lists ---------------------------------------------------------------------------------------------------------
 
 
+class ListSpecification(Base):
+    """A signed specification of a planned list: how it is made and who may know what, sealed whole. The newest of a
+    plan counts. `digest` is salted, the salt sealed with the content: block sizes could be guessed from a bare one.
+    """
+
+    __tablename__ = "list_specification"
+    __table_args__ = (UniqueConstraint("trial_id", "plan_id", "number"),)
+    id: Mapped[int] = key()
+    trial_id: Mapped[int] = to("trial")
+    plan_id: Mapped[str] = mapped_column(String(40))
+    number: Mapped[int]
+    version_id: Mapped[int] = to("definition_version")
+    digest: Mapped[Digest]
+    content_box: Mapped[Ciphertext]
+    specified_at: Mapped[datetime]
+    specified_by: Mapped[str]
+
+
+class SeedShare(Base):
+    """One person's share of a joint seed: committed to first, revealed once everybody has committed."""
+
+    __tablename__ = "seed_share"
+    __table_args__ = (
+        UniqueConstraint("specification_id", "person_id"),
+        CheckConstraint("(revealed_at IS NULL) = (share_box IS NULL)", name="revealed_whole"),
+    )
+    id: Mapped[int] = key()
+    specification_id: Mapped[int] = to("list_specification")
+    person_id: Mapped[int] = to("person")
+    commitment: Mapped[Digest]
+    committed_at: Mapped[datetime]
+    share_box: Mapped[Ciphertext | None]
+    revealed_at: Mapped[datetime | None]
+    person: Mapped[Person] = relationship()
+
+
 class ListFile(Base):
     """A sealed allocation or kit list. `data_key` is its wrapped data key; `seed_mark` an HMAC of the seed, so that
     no seed serves twice.
@@ -327,7 +363,28 @@ class ListFile(Base):
     approved_by: Mapped[str | None]
     activated_at: Mapped[datetime | None]
     activated_by: Mapped[str | None]
+    # Empty for a list made before specifications were kept.
+    specification_id: Mapped[int | None] = to("list_specification")
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]
     trial: Mapped[Trial] = relationship()
+
+
+class ListRelease(Base):
+    """The release of a closed list after the database lock, by two people: `document` says that the data are locked."""
+
+    __tablename__ = "list_release"
+    __table_args__ = (
+        CheckConstraint("(confirmed_at IS NULL) = (confirmed_by IS NULL)", name="confirmed_whole"),
+        CheckConstraint("confirmed_by IS NULL OR confirmed_by <> asked_by", name="two_people"),
+    )
+    id: Mapped[int] = key()
+    list_id: Mapped[int] = to("list_file", unique=True)
+    document: Mapped[str]
+    asked_at: Mapped[datetime]
+    asked_by: Mapped[str]
+    confirmed_at: Mapped[datetime | None]
+    confirmed_by: Mapped[str | None]
 
 
 class ListEntry(Base):
@@ -436,6 +493,29 @@ class Subject(Base):
     unblinded_at: Mapped[datetime | None]
     site: Mapped[Site] = relationship()
     trial: Mapped[Trial] = relationship()
+
+
+class AllocationRemark(Base):
+    """What was found wrong with an allocation, written beside it: the entry stays used and the stratum as allocated.
+
+    `kind` is `in_error` (the subject should not have been randomised) or `stratum` (a value was entered wrongly:
+    `factor_values` and `stratum` are as they should have been).
+    """
+
+    __tablename__ = "allocation_remark"
+    __table_args__ = (
+        one_of("kind", "in_error", "stratum"),
+        CheckConstraint("(kind = 'stratum') = (stratum IS NOT NULL)", name="stratum_whole"),
+        CheckConstraint("(stratum IS NULL) = (factor_values IS NULL)", name="values_whole"),
+    )
+    id: Mapped[int] = key()
+    subject_id: Mapped[int] = to("subject", index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str]
+    factor_values: Mapped[str | None]
+    stratum: Mapped[str | None] = mapped_column(String(200))
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str]
 
 
 class CodeBreak(Base):

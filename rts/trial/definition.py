@@ -328,11 +328,16 @@ class KitType:
 
 @dataclass(frozen=True, repr=False)
 class SubjectListPlan:
-    """A subject list to be generated: id, number prefix, entries per stratum."""
+    """A subject list to be generated: id, number prefix, entries per stratum.
+
+    `extends` is the id of the planned list that it goes on from once that one's entries are used up; empty for a list
+    of its own.
+    """
 
     list_id: str
     prefix: str
     length: int
+    extends: str = ""
 
 
 @dataclass(frozen=True, repr=False)

@@ -36,8 +36,13 @@ def failed_criteria(
             for failed in _failed_criterion(criterion, answers, year_of_birth, consent_date, values, edge_confirmed)
         ),
         *_unknown_names(definition, answers, values),
-        *(failed for factor in definition.factors for failed in _failed_value(factor, values)),
+        *_failed_factors(definition, values),
     ]
+
+
+def failed_values(definition: TrialDefinition, values: Mapping[str, float]) -> list[FailedRule]:
+    """Every rule that entered stratification values break: one for each factor, within its bounds, and no other."""
+    return [*_unknown_names(definition, {}, values), *_failed_factors(definition, values)]
 
 
 def possible_ages(year_of_birth: int, on: date) -> tuple[int, ...]:
@@ -100,6 +105,10 @@ def _failed_criterion(
     elif criterion.kind == "exclusion" and answers[criterion.code]:
         message = say("%(code)s excludes: %(criterion)s", **words)
         yield FailedRule(f"eligibility.{criterion.code}", message, f"answers.{criterion.code}")
+
+
+def _failed_factors(definition: TrialDefinition, values: Mapping[str, float]) -> Iterator[FailedRule]:
+    return (failed for factor in definition.factors for failed in _failed_value(factor, values))
 
 
 def _failed_value(factor: Factor, values: Mapping[str, float]) -> Iterator[FailedRule]:

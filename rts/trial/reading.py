@@ -145,7 +145,12 @@ def _read_restricted(document: Document) -> RestrictedDefinition:
             KitType(table.code(), table.text("arm"), table.text("group")) for table in root.tables("kit_types")
         ),
         subject_lists=tuple(
-            SubjectListPlan(table.code("id", names_a_file=True), table.text("prefix"), table.whole("length", 1))
+            SubjectListPlan(
+                table.code("id", names_a_file=True),
+                table.text("prefix"),
+                table.whole("length", 1),
+                table.text("extends", ""),
+            )
             for table in root.tables("subject_lists")
         ),
         kit_lists=tuple(_kit_list(table) for table in root.tables("kit_lists")),

@@ -14,7 +14,15 @@ from itertools import pairwise
 from zoneinfo import available_timezones
 
 from rts.refusal import say
-from rts.trial.definition import Calendar, Factor, Level, RestrictedDefinition, TrialDefinition, Visit
+from rts.trial.definition import (
+    Calendar,
+    Factor,
+    Level,
+    RestrictedDefinition,
+    SubjectListPlan,
+    TrialDefinition,
+    Visit,
+)
 from rts.trial.document import Document
 from rts.trial.lines import Path
 
@@ -459,6 +467,9 @@ def _check_list_plans(document: Document, restricted: RestrictedDefinition) -> N
             document.report((array, index, "prefix"), "prefix.form", say("must be one to three capital letters"))
         if prefix in prefixes:
             document.report((array, index, "prefix"), "prefix.duplicate", say("is used by an earlier list already"))
+        if array == "subject_lists" and not _goes_on_from_an_earlier_one(restricted.subject_lists, index):
+            message = say("must be the id of a subject list further up")
+            document.report((array, index, "extends"), "list.extends", message)
         ids |= {list_id} - {""}
         prefixes |= {prefix} - {""}
     _check_duplicates(document, ("kit_lists",), [plan.blinded_lot for plan in restricted.kit_lists], "blinded_lot")
@@ -480,6 +491,10 @@ def _check_list_plans(document: Document, restricted: RestrictedDefinition) -> N
         if set(plan.quantities) <= known and set(plan.quantities) not in by_group.values():
             message = say("must give a quantity for every kit type of one group")
             document.report(("kit_lists", index, "contents"), "kit_list.types", message)
+
+
+def _goes_on_from_an_earlier_one(plans: Sequence[SubjectListPlan], index: int) -> bool:
+    return plans[index].extends in {"", *(plan.list_id for plan in plans[:index])}
 
 
 def _check_blocks(document: Document, restricted: RestrictedDefinition, public: TrialDefinition) -> None:

@@ -1,0 +1,203 @@
+"""A list is specified, and the specification signed, before it exists (SPIRIT 21a; CONSORT 17a).
+
+The specification takes procedure, ratio, strata and lengths from the definition and adds who may know what and where
+the seed comes from. It is sealed whole; its digest is salted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+from sqlalchemy import select
+
+from rts.access.actor import Actor, actor_of, person_named, require
+from rts.access.permissions import Permission
+from rts.access.sign_in import Confirmation
+from rts.access.signatures import sign
+from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
+from rts.conduct.perform import Done
+from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.store import definitions, locks
+from rts.store.sealed_rows import key_from_text
+from rts.store.tables import DefinitionVersion, ListSpecification, Trial
+from rts.store.transaction import Transaction
+from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan, TrialDefinition
+from rts.vault.sealed import Sealed
+from rts.vault.vault import Opener
+
+CONTENT_STEP = 4096
+SALT_BYTES = 32
+CONTRIBUTORS = 2
+
+
+@dataclass(frozen=True)
+class SpecifyList:
+    """Specify the list that the restricted definition plans as `plan`.
+
+    `known_to` says who may know what of it, `document` names the approved paper (protocol section, randomisation
+    plan). Two user names as `contributors` ask for a joint seed, to which each gives a share; none: the seed is drawn
+    from the operating system.
+    """
+
+    trial: str
+    plan: str
+    known_to: str
+    document: str
+    contributors: tuple[str, ...] = ()
+
+
+def specify_list(
+    tx: Transaction, actor: Actor, command: SpecifyList, opener: Opener, confirmation: Confirmation | None
+) -> Done:
+    """Write and sign a specification; it replaces an earlier one of the plan for which no list stands.
+
+    Raises Refusal for an unknown plan, missing words, contributors who are not two different unblinded statisticians,
+    or a plan for which a list stands.
+    """
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.LIST_GENERATE, trial)
+    locks.take(tx.session, locks.randomisation(trial.code))
+    version = definitions.latest_version(tx, trial)
+    restricted = definitions.open_restricted(tx, trial, version, opener)
+    plan = plan_named(restricted, command.plan)
+    refuse_standing_list(tx, trial, command.plan)
+    refuse_all("invalid", _failed_rules(tx, trial, plan, command))
+    earlier = newest_specification(tx, trial, command.plan)
+    number = earlier.number + 1 if earlier else 1
+    content: dict[str, Any] = {
+        "trial": trial.code,
+        "plan": command.plan,
+        "number": number,
+        "purpose": tx.installation.environment,
+        "definition": version.digest,
+        "restricted_definition": version.restricted_digest,
+        "inputs": inputs_of(definitions.parsed(version.public_text), restricted, plan),
+        "known_to": command.known_to.strip(),
+        "document": command.document.strip(),
+        "contributors": list(command.contributors),
+    }
+    salt = tx.store.entropy.bytes(SALT_BYTES)
+    digest = hashlib.sha256(salt + rfc8785.dumps(content)).hexdigest()
+    sealed = tx.store.vault.seal(
+        key_from_text(trial.data_key),
+        json.dumps({"salt": salt.hex(), "content": content}, sort_keys=True).encode(),
+        _context(trial, command.plan, number),
+        CONTENT_STEP,
+    )
+    record = {"trial": trial.code, "specification": digest, "definition": version.digest}
+    tx.session.add(
+        ListSpecification(
+            trial_id=trial.id,
+            plan_id=command.plan,
+            number=number,
+            version_id=version.id,
+            digest=digest,
+            content_box=sealed.box,
+            specified_at=tx.now,
+            specified_by=actor.name,
+        )
+    )
+    sign(
+        tx,
+        actor,
+        confirmation,
+        MEANINGS["specify"],
+        "list_specification",
+        digest,
+        record,
+        trial=trial,
+        time_zone="UTC",
+    )
+    tx.audit("list.specified", "list_specification", digest, record, trial=trial, definition=version.version)
+    return Done("specify_list", {"trial": trial.code, "plan": command.plan, "specification": digest})
+
+
+def _failed_rules(
+    tx: Transaction, trial: Trial, plan: SubjectListPlan | KitListPlan, command: SpecifyList
+) -> list[FailedRule]:
+    failed = []
+    if not command.known_to.strip():
+        failed.append(FailedRule("specification.known_to", say("Say who may know what of the list."), "known_to"))
+    if not command.document.strip():
+        message = say("Name the approved document that the specification follows.")
+        failed.append(FailedRule("specification.document", message, "document"))
+    named = command.contributors
+    if named and (len(named) != CONTRIBUTORS or len(set(named)) < CONTRIBUTORS):
+        message = say("A joint seed has two contributors, two different people.")
+        failed.append(FailedRule("specification.contributors", message, "contributors"))
+    for username in named:
+        person = person_named(tx, username)
+        if person is None or not actor_of(tx, person).may(Permission.LIST_GENERATE, trial):
+            message = say("%(person)s is no unblinded statistician of this trial.", person=username)
+            failed.append(FailedRule("specification.contributor", message, "contributors"))
+    return failed
+
+
+def inputs_of(
+    definition: TrialDefinition, restricted: RestrictedDefinition, plan: SubjectListPlan | KitListPlan
+) -> dict[str, Any]:
+    """What a planned list is made from but for the seed and the list's id, as JSON values."""
+    if isinstance(plan, KitListPlan):
+        return {
+            "prefix": plan.prefix,
+            "kit_types": [list(kit_type) for kit_type in plan.quantities.items()],
+            "blinded_lot": plan.blinded_lot,
+            "expiry": plan.expiry.isoformat(),
+        }
+    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
+    return {
+        "prefix": plan.prefix,
+        "strata": list(definition.strata),
+        "arms": [[arm.code, ratios[arm.treatment]] for arm in restricted.arms],
+        "block_sizes": list(restricted.block_sizes),
+        "length": plan.length,
+    }
+
+
+def newest_specification(tx: Transaction, trial: Trial, plan: str) -> ListSpecification | None:
+    """The newest specification of a plan; None before the first."""
+    return tx.session.scalar(
+        select(ListSpecification)
+        .where(ListSpecification.trial_id == trial.id, ListSpecification.plan_id == plan)
+        .order_by(ListSpecification.number.desc())
+        .limit(1)
+    )
+
+
+def sealed_specification(tx: Transaction, trial: Trial, found: ListSpecification) -> Sealed:
+    """The content of a specification, sealed."""
+    context = _context(trial, found.plan_id, found.number)
+    return tx.store.vault.sealed(key_from_text(trial.data_key), found.content_box, context)
+
+
+def open_specification(tx: Transaction, trial: Trial, found: ListSpecification, opener: Opener) -> dict[str, Any]:
+    """The content of a specification. Raises Refusal `unavailable` when it is not what its digest was taken of."""
+    opened = json.loads(opener.text(sealed_specification(tx, trial, found)))
+    content: dict[str, Any] = opened["content"]
+    if hashlib.sha256(bytes.fromhex(opened["salt"]) + rfc8785.dumps(content)).hexdigest() != found.digest:
+        raise refuse("unavailable", "specification.altered", say("The specification is not the one that was signed."))
+    return content
+
+
+def refuse_outdated(content: Mapping[str, Any], version: DefinitionVersion, inputs: Mapping[str, Any]) -> None:
+    """Raise Refusal `rule` when the definition plans the list otherwise than it was specified."""
+    if content["inputs"] != inputs:
+        raise refuse(
+            "rule",
+            "specification.outdated",
+            say(
+                "Version %(version)d of the definition plans this list otherwise than it was specified. Specify it "
+                "again.",
+                version=version.version,
+            ),
+            "plan",
+        )
+
+
+def _context(trial: Trial, plan: str, number: int) -> str:
+    return f"list_specification/content/{trial.code}/{plan}/{number}"
