@@ -16,13 +16,14 @@ from rts.clock import utc_text
 from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
 from rts.conduct.perform import Done
 from rts.conduct.seeding_lists import joint_seed_of
-from rts.conduct.specifying_lists import inputs_of, newest_specification, open_specification, refuse_outdated
+from rts.conduct.specifying_lists import inputs_of, refuse_outdated
 from rts.randomisation import kit_list, permuted_blocks
 from rts.randomisation.kit_list import KitListInputs, generate_kits
 from rts.randomisation.permuted_blocks import PermutedBlocks
 from rts.refusal import refuse, say
 from rts.store import definitions, locks
 from rts.store.sealed_rows import key_to_text
+from rts.store.specifications import newest_specification, open_specification
 from rts.store.tables import ListFile
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, SubjectListPlan

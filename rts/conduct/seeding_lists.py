@@ -9,11 +9,11 @@ from sqlalchemy import select
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.perform import Done
-from rts.conduct.specifying_lists import newest_specification, open_specification
 from rts.randomisation.joint_seed import SHARE_BYTES, joint_seed, keeps_commitment
 from rts.refusal import refuse, say
 from rts.store import locks
 from rts.store.sealed_rows import key_from_text
+from rts.store.specifications import newest_specification, open_specification
 from rts.store.tables import ListSpecification, Person, SeedShare, Trial
 from rts.store.transaction import Transaction
 from rts.vault.vault import Opener

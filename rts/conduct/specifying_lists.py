@@ -6,14 +6,9 @@ the seed comes from. It is sealed whole; its digest is salted.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import rfc8785
-from sqlalchemy import select
 
 from rts.access.actor import Actor, actor_of, person_named, require
 from rts.access.permissions import Permission
@@ -22,16 +17,12 @@ from rts.access.signatures import sign
 from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
 from rts.conduct.perform import Done
 from rts.refusal import FailedRule, refuse, refuse_all, say
-from rts.store import definitions, locks
-from rts.store.sealed_rows import key_from_text
+from rts.store import definitions, locks, specifications
 from rts.store.tables import DefinitionVersion, ListSpecification, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan, TrialDefinition
-from rts.vault.sealed import Sealed
 from rts.vault.vault import Opener
 
-CONTENT_STEP = 4096
-SALT_BYTES = 32
 CONTRIBUTORS = 2
 
 
@@ -67,7 +58,7 @@ def specify_list(
     plan = plan_named(restricted, command.plan)
     refuse_standing_list(tx, trial, command.plan)
     refuse_all("invalid", _failed_rules(tx, trial, plan, command))
-    earlier = newest_specification(tx, trial, command.plan)
+    earlier = specifications.newest_specification(tx, trial, command.plan)
     number = earlier.number + 1 if earlier else 1
     content: dict[str, Any] = {
         "trial": trial.code,
@@ -81,14 +72,7 @@ def specify_list(
         "document": command.document.strip(),
         "contributors": list(command.contributors),
     }
-    salt = tx.store.entropy.bytes(SALT_BYTES)
-    digest = hashlib.sha256(salt + rfc8785.dumps(content)).hexdigest()
-    sealed = tx.store.vault.seal(
-        key_from_text(trial.data_key),
-        json.dumps({"salt": salt.hex(), "content": content}, sort_keys=True).encode(),
-        _context(trial, command.plan, number),
-        CONTENT_STEP,
-    )
+    digest, sealed = specifications.seal_specification(tx, trial, command.plan, number, content)
     record = {"trial": trial.code, "specification": digest, "definition": version.digest}
     tx.session.add(
         ListSpecification(
@@ -159,31 +143,6 @@ def inputs_of(
     }
 
 
-def newest_specification(tx: Transaction, trial: Trial, plan: str) -> ListSpecification | None:
-    """The newest specification of a plan; None before the first."""
-    return tx.session.scalar(
-        select(ListSpecification)
-        .where(ListSpecification.trial_id == trial.id, ListSpecification.plan_id == plan)
-        .order_by(ListSpecification.number.desc())
-        .limit(1)
-    )
-
-
-def sealed_specification(tx: Transaction, trial: Trial, found: ListSpecification) -> Sealed:
-    """The content of a specification, sealed."""
-    context = _context(trial, found.plan_id, found.number)
-    return tx.store.vault.sealed(key_from_text(trial.data_key), found.content_box, context)
-
-
-def open_specification(tx: Transaction, trial: Trial, found: ListSpecification, opener: Opener) -> dict[str, Any]:
-    """The content of a specification. Raises Refusal `unavailable` when it is not what its digest was taken of."""
-    opened = json.loads(opener.text(sealed_specification(tx, trial, found)))
-    content: dict[str, Any] = opened["content"]
-    if hashlib.sha256(bytes.fromhex(opened["salt"]) + rfc8785.dumps(content)).hexdigest() != found.digest:
-        raise refuse("unavailable", "specification.altered", say("The specification is not the one that was signed."))
-    return content
-
-
 def refuse_outdated(content: Mapping[str, Any], version: DefinitionVersion, inputs: Mapping[str, Any]) -> None:
     """Raise Refusal `rule` when the definition plans the list otherwise than it was specified."""
     if content["inputs"] != inputs:
@@ -197,7 +156,3 @@ def refuse_outdated(content: Mapping[str, Any], version: DefinitionVersion, inpu
             ),
             "plan",
         )
-
-
-def _context(trial: Trial, plan: str, number: int) -> str:
-    return f"list_specification/content/{trial.code}/{plan}/{number}"

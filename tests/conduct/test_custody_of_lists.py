@@ -29,13 +29,14 @@ from rts.conduct.releasing_lists import (
 )
 from rts.conduct.retiring_lists import CloseList, WithdrawList, close_list, withdraw_list
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
-from rts.conduct.specifying_lists import SpecifyList, open_specification, specify_list
+from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.randomisation import verification
 from rts.randomisation.commitment import is_included, subject_leaf
 from rts.randomisation.joint_seed import joint_seed, share_commitment
 from rts.rehearsal.staging import KNOWN_TO, OPERATOR
 from rts.store.checks import run_checks
+from rts.store.specifications import open_specification
 from rts.store.tables import DefinitionVersion, ListEntry, ListFile, ListSpecification, Signature, Subject
 from rts.trial.shipped import shipped_definition
 from tests.world import GOOD_VALUES, World

@@ -171,6 +171,21 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("UPDATE subject SET unblinded_at = NULL WHERE unblinded_at IS NOT NULL",),
         {"code_break.flag"},
     ),
+    "a specification exchanged": (
+        (
+            "UPDATE list_specification SET content_box = (SELECT content_box FROM list_specification WHERE id = 2)"
+            " WHERE id = 1",
+        ),
+        {"specification.altered"},
+    ),
+    "who wrote a specification": (
+        ("UPDATE list_specification SET specified_by = 'manager' WHERE id = 1",),
+        {"signature.specification"},
+    ),
+    "a specification younger than its list": (
+        ("UPDATE list_specification SET specified_at = '2031-01-01 00:00:00' WHERE id = 1",),
+        {"specification.late"},
+    ),
     "who approved a list": (
         ("UPDATE list_file SET approved_by = generated_by WHERE id = (SELECT min(id) FROM list_file)",),
         {"list.three_people", "signature.list"},

@@ -8,7 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from rts.conduct.releasing_lists import AskForRelease, ask_for_release
+from rts.conduct.remarking_allocations import MarkRandomisedInError, mark_randomised_in_error
+from rts.conduct.retiring_lists import CloseList, close_list
+from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
+from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from rts.randomisation.joint_seed import share_commitment
 from tests.world import World
 
 EVIDENCE = [
@@ -19,8 +25,11 @@ EVIDENCE = [
     "signature",
     "definition_version",
     "code_break",
+    "list_specification",
+    "allocation_remark",
 ]
 KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
+KEPT += ["seed_share", "list_release"]
 # A change of each table that the code never makes.
 CHANGES = {
     "audit_event": "actor = 'nobody'",
@@ -30,6 +39,8 @@ CHANGES = {
     "signature": "printed_name = 'Nobody'",
     "definition_version": "public_text = ''",
     "code_break": "reason = 'x'",
+    "list_specification": "specified_by = 'nobody'",
+    "allocation_remark": "reason = 'x'",
 }
 
 
@@ -39,7 +50,29 @@ def lived(world: World) -> World:
     subject = world.randomise("CN02")
     world.dispense(subject)
     world.do(unblind_subject, "physician.cn02", UnblindSubject("SIRIUS", subject, "test", False), sign=True)
+    remark = MarkRandomisedInError("SIRIUS", subject, "consent was withdrawn the day before")
+    world.do(mark_randomised_in_error, "investigator.cn02", remark)
+    _make_a_joint_seed(world)
+    _ask_for_a_release(world)
     return world
+
+
+def _make_a_joint_seed(world: World) -> None:
+    with world.store.transaction(write=True) as tx:
+        tx.session.execute(text("UPDATE list_file SET state = 'withdrawn' WHERE list_id = 'SIRIUS-K2'"))
+    people = ("statistician.one", "statistician.two")
+    command = SpecifyList("SIRIUS", "SIRIUS-K2", "the unblinded statisticians", "plan 2", people)
+    digest = world.do(specify_list, people[0], command, sign=True).ids["specification"]
+    share = b"\x07" * 32
+    for person in people:
+        commitment = share_commitment(digest, person, share)
+        world.do(commit_seed_share, person, CommitSeedShare("SIRIUS", "SIRIUS-K2", commitment))
+    world.do(reveal_seed_share, people[0], RevealSeedShare("SIRIUS", "SIRIUS-K2", share.hex()))
+
+
+def _ask_for_a_release(world: World) -> None:
+    world.do(close_list, "manager", CloseList("SIRIUS", "SIRIUS-R1", "the end"), sign=True)
+    world.do(ask_for_release, "statistician.one", AskForRelease("SIRIUS", "SIRIUS-R1", "lock memo 7"), sign=True)
 
 
 def refused(world: World, statement: str, expected: type[DBAPIError] = IntegrityError) -> str:

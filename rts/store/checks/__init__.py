@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     lists.records_are_as_sealed,
     lists.entries_were_used_in_order,
     lists.three_people_signed,
+    lists.specifications_are_as_signed,
     allocations.every_subject_has_its_entry,
     kits.states_follow_from_the_ledger,
     kits.quantities_are_conserved,

@@ -12,7 +12,8 @@ from rts.store.audit_verification import Finding
 from rts.store.checks.signatures import digest_of
 from rts.store.checks.view import View
 from rts.store.sealed_rows import key_from_text
-from rts.store.tables import Kit, ListFile, Person, Signature
+from rts.store.specifications import open_specification
+from rts.store.tables import Kit, ListFile, ListSpecification, Person, Signature
 from rts.vault.keys_file import read_keys
 from rts.vault.list_file import ListFile as SealedFile
 
@@ -157,3 +158,37 @@ def three_people_signed(view: View) -> Iterator[Finding]:
                     person=name,
                 )
                 yield Finding("signature.list", text)
+
+
+def specifications_are_as_signed(view: View) -> Iterator[Finding]:
+    """Each specification opens, is what its digest was taken of, was signed by who wrote it, and is older than every
+    list made after it.
+    """
+    people = {person.username: person.id for person in view.tx.session.scalars(select(Person))}
+    signed = {
+        (signature.object_id, signature.person_id, signature.record_digest)
+        for signature in view.tx.session.scalars(
+            select(Signature).where(Signature.trial_id == view.trial.id, Signature.object_type == "list_specification")
+        )
+    }
+    statement = select(ListSpecification).where(ListSpecification.trial_id == view.trial.id)
+    for found in view.tx.session.scalars(statement.order_by(ListSpecification.id)):
+        named = {"plan": found.plan_id, "number": found.number}
+        try:
+            open_specification(view.tx, view.trial, found, view.opener)
+        except Refusal:
+            text = say("Specification %(number)d of %(plan)s is not the one that was signed.", **named)
+            yield Finding("specification.altered", text)
+        version = view.versions.get(found.version_id)
+        record = {
+            "trial": view.trial.code,
+            "specification": found.digest,
+            "definition": version.digest if version else "",
+        }
+        if (found.digest, people.get(found.specified_by), digest_of(record)) not in signed:
+            text = say("Specification %(number)d of %(plan)s has no signature of who wrote it.", **named)
+            yield Finding("signature.specification", text)
+        for made in view.lists:
+            if made.specification_id == found.id and made.generated_at < found.specified_at:
+                text = say("List %(list)s is older than its specification.", list=made.list_id)
+                yield Finding("specification.late", text)
