@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +17,28 @@ from rts.cli.installations import ask_password, opened_store, signed_in
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
-from rts.conduct.perform import Done, perform
+from rts.conduct.perform import perform
+from rts.conduct.releasing_lists import (
+    AskForRelease,
+    ConfirmRelease,
+    ProvedEntry,
+    ProveEntry,
+    RevealedList,
+    RevealList,
+    ask_for_release,
+    confirm_release,
+    prove_entry,
+    reveal_list,
+)
+from rts.conduct.retiring_lists import CloseList, close_list
+from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
+from rts.conduct.specifying_lists import SpecifyList, specify_list
+from rts.entropy import SystemEntropy
 from rts.randomisation import verification
+from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
+from rts.vault import atomic_files
+from rts.vault.keyring import MODE as OWNER_ONLY
 from rts.vault.keyring import Keyring
 from rts.vault.keys_file import read_keys
 from rts.vault.list_file import ListFile
@@ -40,13 +61,78 @@ def lists() -> None:
     """Allocation lists and kit lists."""
 
 
-def _signed_deed(deed: Callable[..., Any], command: object, username: str, password_file: Path | None) -> Done:
+def _signed_deed(deed: Callable[..., Any], command: object, username: str, password_file: Path | None) -> Any:
     with (
         opened_store() as store,
         signed_in(store, username, ask_password(password_file, f"Password of {username}")) as signatory,
     ):
-        done: Done = perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)
-    return done
+        return perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)
+
+
+@lists.command("specify")
+@click.argument("trial")
+@click.argument("plan", metavar="LIST")
+@click.option("--known-to", required=True, metavar="TEXT", help="Who may know what of the list.")
+@click.option("--document", required=True, metavar="TEXT", help="The approved document that it follows.")
+@click.option(
+    "--joint-seed", nargs=2, default=(), metavar="USERNAME USERNAME", help="Two people make the seed together."
+)
+@AS_USER
+@PASSWORD_FILE
+def specify(
+    trial: str,
+    plan: str,
+    known_to: str,
+    document: str,
+    joint_seed: tuple[str, ...],
+    username: str,
+    password_file: Path | None,
+) -> None:
+    """Specify the list that the definition plans as LIST, and sign it: before the list exists."""
+    command = SpecifyList(trial, plan, known_to, document, joint_seed)
+    done = _signed_deed(specify_list, command, username, password_file)
+    click.echo(f"Specified list {plan} of {trial}; digest of the specification {done.ids['specification']}")
+
+
+@lists.group("seed", cls=Group)
+def seed() -> None:
+    """The joint seed of a list: each of two people commits to a share, then each reveals it."""
+
+
+@seed.command("new", cls=OfflineCommand)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--specification", required=True, metavar="HEX", help="The digest of the signed specification.")
+@click.option("--person", required=True, metavar="USERNAME", help="Whose share it is.")
+def new_share(file: Path, specification: str, person: str) -> None:
+    """Draw a share of 32 bytes into FILE, for its owner's eyes only, and print the commitment to it."""
+    share = SystemEntropy().bytes(SHARE_BYTES)
+    atomic_files.write_new(file, f"{share.hex()}\n".encode(), OWNER_ONLY)
+    click.echo(share_commitment(specification.strip().lower(), person.strip().lower(), share))
+
+
+@seed.command("commit")
+@click.argument("trial")
+@click.argument("plan", metavar="LIST")
+@click.argument("commitment", metavar="HEX")
+@AS_USER
+@PASSWORD_FILE
+def commit_share(trial: str, plan: str, commitment: str, username: str, password_file: Path | None) -> None:
+    """Commit to one's share; it cannot be changed afterwards."""
+    _signed_deed(commit_seed_share, CommitSeedShare(trial, plan, commitment), username, password_file)
+    click.echo("Committed. Keep the share secret until both have committed.")
+
+
+@seed.command("reveal")
+@click.argument("trial")
+@click.argument("plan", metavar="LIST")
+@click.argument("file", type=click.Path(path_type=Path))
+@AS_USER
+@PASSWORD_FILE
+def reveal_share(trial: str, plan: str, file: Path, username: str, password_file: Path | None) -> None:
+    """Reveal the share in FILE, once both have committed."""
+    command = RevealSeedShare(trial, plan, read_text(file).strip())
+    _signed_deed(reveal_seed_share, command, username, password_file)
+    click.echo("The share is the one committed to.")
 
 
 @lists.command("generate")
@@ -81,6 +167,66 @@ def activate(trial: str, list_id: str, username: str, password_file: Path | None
     """Put an approved list to use."""
     _signed_deed(activate_list, ActivateList(trial, list_id), username, password_file)
     click.echo(f"List {list_id} of {trial} is active.")
+
+
+@lists.command("close")
+@click.argument("trial")
+@click.argument("list_id", metavar="LIST")
+@click.option("--reason", required=True, metavar="TEXT")
+@AS_USER
+@PASSWORD_FILE
+def close(trial: str, list_id: str, reason: str, username: str, password_file: Path | None) -> None:
+    """Close the subject list in use: nobody is randomised from it any more."""
+    _signed_deed(close_list, CloseList(trial, list_id, reason), username, password_file)
+    click.echo(f"List {list_id} of {trial} is closed.")
+
+
+@lists.command("release")
+@click.argument("trial")
+@click.argument("list_id", metavar="LIST")
+@click.option("--document", metavar="TEXT", help="The record of the database lock: asks for the release.")
+@click.option("--confirm", is_flag=True, help="Confirm the release that another person asked for.")
+@AS_USER
+@PASSWORD_FILE
+def release(
+    trial: str, list_id: str, document: str | None, confirm: bool, username: str, password_file: Path | None
+) -> None:
+    """Release a closed list after the database lock: one person asks, another confirms."""
+    if (document is None) == (not confirm):
+        raise click.UsageError("Give --document to ask for the release, or --confirm to confirm it.")
+    if document is not None:
+        _signed_deed(ask_for_release, AskForRelease(trial, list_id, document), username, password_file)
+        click.echo("Asked for. A trial manager confirms it next.")
+    else:
+        _signed_deed(confirm_release, ConfirmRelease(trial, list_id), username, password_file)
+        click.echo(f"List {list_id} of {trial} is released.")
+
+
+@lists.command("reveal")
+@click.argument("trial")
+@click.argument("list_id", metavar="LIST")
+@click.argument("file", type=click.Path(path_type=Path))
+@AS_USER
+@PASSWORD_FILE
+def reveal(trial: str, list_id: str, file: Path, username: str, password_file: Path | None) -> None:
+    """Write a released list into FILE, for anyone to verify against its commitment."""
+    revealed: RevealedList = _signed_deed(reveal_list, RevealList(trial, list_id), username, password_file)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((revealed.columns, *revealed.rows))
+    atomic_files.write_new(file, text.getvalue().encode(), OWNER_ONLY)
+    click.echo(f"{len(revealed.rows)} entries written to {file.name}. Verify them: rts list verify")
+
+
+@lists.command("prove")
+@click.argument("trial")
+@click.argument("list_id", metavar="LIST")
+@click.argument("number")
+@AS_USER
+@PASSWORD_FILE
+def prove(trial: str, list_id: str, number: str, username: str, password_file: Path | None) -> None:
+    """Print one entry with its salt and path to the commitment, as JSON: for an auditor, never for a blinded person."""
+    proved: ProvedEntry = _signed_deed(prove_entry, ProveEntry(trial, list_id, number), username, password_file)
+    show_json(proved.proof)
 
 
 @lists.command("inspect", cls=OfflineCommand)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from rts.access.actor import Actor
 from rts.randomisation.kit_list import KitEntry
@@ -45,8 +45,11 @@ def plan_named(restricted: RestrictedDefinition, plan_id: str) -> SubjectListPla
 
 
 def list_named(tx: Transaction, trial: Trial, list_id: str) -> ListFile:
-    """The list `list_id` of `trial`. Raises Refusal `not_found`."""
-    found = tx.session.scalar(select(ListFile).where(ListFile.trial_id == trial.id, ListFile.list_id == list_id))
+    """The list of `trial` with this id or commitment: blinded people know it by the second. Raises Refusal
+    `not_found`.
+    """
+    named = or_(ListFile.list_id == list_id, ListFile.commitment == list_id)
+    found = tx.session.scalar(select(ListFile).where(ListFile.trial_id == trial.id, named))
     if found is None:
         raise refuse(
             "not_found", "list.unknown", say("There is no list %(list)s in this trial.", list=list_id), "list_id"

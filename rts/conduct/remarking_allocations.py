@@ -17,6 +17,7 @@ from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks
 from rts.store.tables import AllocationRemark, DefinitionVersion, Site, Subject, Trial
 from rts.store.transaction import Transaction
+from rts.trial.definition import TrialDefinition
 from rts.trial.eligibility import failed_values
 
 
@@ -110,6 +111,11 @@ def mark_randomised_in_error(tx: Transaction, actor: Actor, command: MarkRandomi
         definition=version.version,
     )
     return Done("mark_randomised_in_error", {"trial": trial.code, "site": site.code, "subject": subject.code})
+
+
+def allocated_under(tx: Transaction, subject: Subject) -> TrialDefinition:
+    """The definition that a subject was randomised under."""
+    return definitions.parsed(tx.session.get_one(DefinitionVersion, subject.version_id).public_text)
 
 
 def values_on_record(tx: Transaction, subject: Subject) -> dict[str, float]:

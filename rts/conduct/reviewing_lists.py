@@ -5,7 +5,8 @@ part of the definition. Every look is an event of the audit trail.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -15,7 +16,8 @@ from rts.conduct.lists import list_named, quality_of
 from rts.randomisation.quality import ListQuality
 from rts.refusal import refuse, say
 from rts.store import definitions
-from rts.store.tables import DefinitionVersion
+from rts.store.specifications import open_specification
+from rts.store.tables import DefinitionVersion, ListSpecification
 from rts.store.transaction import Transaction
 from rts.trial.definition import RestrictedDefinition
 from rts.vault.vault import Opener
@@ -99,6 +101,49 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
     ]
     tx.audit("list.plans_read", "definition", f"{trial.code}/{version.version}", trial=trial)
     return ListPlans(version.version, version.digest, tuple(plans))
+
+
+@dataclass(frozen=True)
+class ReadSpecification:
+    """Look at the specification with this digest."""
+
+    trial: str
+    digest: str
+
+
+@dataclass(frozen=True, repr=False)
+class ReadableSpecification:
+    """A specification opened: which plan, its number for it, who signed it when, and what it says."""
+
+    plan: str
+    number: int
+    digest: str
+    specified_at: datetime
+    specified_by: str
+    content: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+
+def read_specification(
+    tx: Transaction, actor: Actor, command: ReadSpecification, opener: Opener
+) -> ReadableSpecification:
+    """The specification. Raises Refusal for a blinded person and for one that does not exist."""
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.SEALED_VIEW, trial)
+    found = tx.session.scalar(
+        select(ListSpecification).where(
+            ListSpecification.trial_id == trial.id, ListSpecification.digest == command.digest
+        )
+    )
+    if found is None:
+        raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
+    content = open_specification(tx, trial, found, opener)
+    tx.audit("list.specification_read", "list_specification", found.digest, trial=trial)
+    return ReadableSpecification(
+        found.plan_id, found.number, found.digest, found.specified_at, found.specified_by, content
+    )
 
 
 @dataclass(frozen=True)

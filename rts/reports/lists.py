@@ -16,9 +16,20 @@ from rts.access.actor import Actor
 from rts.access.permissions import Permission
 from rts.conduct.lists import MEANINGS, read_file
 from rts.conduct.recipients import people_with
+from rts.conduct.releasing_lists import release_of
 from rts.refusal import FailedRule, Refusal
 from rts.reports.people import printed_names
-from rts.store.tables import AuditDetail, AuditEvent, AuditMention, ListFile, Signature, Trial
+from rts.store.tables import (
+    AuditDetail,
+    AuditEvent,
+    AuditMention,
+    ListFile,
+    ListRelease,
+    ListSpecification,
+    SeedShare,
+    Signature,
+    Trial,
+)
 from rts.store.transaction import Transaction
 
 NEXT_DEED = {"generated": ("approve", Permission.LIST_APPROVE), "approved": ("activate", Permission.LIST_ACTIVATE)}
@@ -85,6 +96,68 @@ class ListEvent:
 
 
 @dataclass(frozen=True)
+class SpecificationRow:
+    """A signed specification, without what it says."""
+
+    plan_id: str
+    number: int
+    digest: str
+    specified_at: datetime
+    specified_by: str
+    shares: tuple[SeedShareRow, ...]
+
+
+@dataclass(frozen=True)
+class SeedShareRow:
+    """How far one person's share of a joint seed is."""
+
+    username: str
+    printed_name: str
+    commitment: str
+    is_revealed: bool
+
+
+def newest_specifications(tx: Transaction, trial: Trial) -> dict[str, SpecificationRow]:
+    """The newest specification of each plan, by plan. For unblinded eyes: plans have ids."""
+    statement = select(ListSpecification).where(ListSpecification.trial_id == trial.id).order_by(ListSpecification.id)
+    found = {one.plan_id: one for one in tx.session.scalars(statement)}
+    names = printed_names(tx, [one.specified_by for one in found.values()])
+    shares = tx.session.scalars(
+        select(SeedShare)
+        .where(SeedShare.specification_id.in_([one.id for one in found.values()]))
+        .order_by(SeedShare.id)
+    ).all()
+    return {
+        plan: SpecificationRow(
+            plan,
+            one.number,
+            one.digest,
+            one.specified_at,
+            names[one.specified_by],
+            tuple(
+                SeedShareRow(
+                    share.person.username, share.person.printed_name, share.commitment, share.revealed_at is not None
+                )
+                for share in shares
+                if share.specification_id == one.id
+            ),
+        )
+        for plan, one in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """The release of a list: asked for, and perhaps confirmed."""
+
+    document: str
+    asked_at: datetime
+    asked_by: str
+    confirmed_at: datetime | None
+    confirmed_by: str
+
+
+@dataclass(frozen=True)
 class NextDeed:
     """The deed that would take a list on: who could do it, and whether the reader may.
 
@@ -115,6 +188,12 @@ class ListPage:
     history: tuple[ListEvent, ...]
     next_deed: NextDeed | None
     may_be_withdrawn: bool
+    may_be_closed: bool
+    may_be_asked_for: bool
+    may_be_released: bool
+    may_be_revealed: bool
+    release: ReleaseRow | None
+    specification: str
 
     def event(self, deed: str) -> ListEvent | None:
         """The event of `deed`; None when it has not happened."""
@@ -125,6 +204,9 @@ def list_page(tx: Transaction, trial: Trial, found: ListFile, reader: Actor) -> 
     """Everything a page about one list shows to `reader`."""
     unblinded = reader.is_unblinded(trial)
     names = printed_names(tx, [found.generated_by])
+    is_subjects, is_ended = found.kind == "subjects", _is_ended(tx, trial, found)
+    release = release_of(tx, found)
+    specification = tx.session.get_one(ListSpecification, found.specification_id) if found.specification_id else None
     fault: tuple[FailedRule, ...] = ()
     scheme, version, digest, software = "", 0, "", ""
     strata: tuple[tuple[str, int], ...] = ()
@@ -149,7 +231,37 @@ def list_page(tx: Transaction, trial: Trial, found: ListFile, reader: Actor) -> 
         history=_history(tx, trial, found),
         next_deed=_next_deed(tx, trial, found, reader),
         may_be_withdrawn=found.state in NEXT_DEED and reader.may(Permission.LIST_GENERATE, trial),
+        may_be_closed=is_subjects and found.state == "active" and reader.may(Permission.LIST_ACTIVATE, trial),
+        may_be_asked_for=is_ended and release is None and reader.may(Permission.SEALED_VIEW, trial),
+        may_be_released=release is not None
+        and release.confirmed_at is None
+        and reader.may(Permission.LIST_ACTIVATE, trial)
+        and release.asked_by != reader.name,
+        may_be_revealed=release is not None
+        and release.confirmed_at is not None
+        and reader.may(Permission.SEALED_VIEW, trial),
+        release=_release_row(tx, release),
+        specification=specification.digest if specification else "",
     )
+
+
+def _is_ended(tx: Transaction, trial: Trial, found: ListFile) -> bool:
+    """Whether nobody is randomised any more, as far as this list could tell: only then may it be released."""
+    if found.state != ("closed" if found.kind == "subjects" else "active"):
+        return False
+    in_use = select(ListFile.id).where(
+        ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active"
+    )
+    return tx.session.scalar(in_use.limit(1)) is None
+
+
+def _release_row(tx: Transaction, release: ListRelease | None) -> ReleaseRow | None:
+    if release is None:
+        return None
+    people = [name for name in (release.asked_by, release.confirmed_by) if name]
+    names = printed_names(tx, people)
+    confirmed_by = names[release.confirmed_by] if release.confirmed_by else ""
+    return ReleaseRow(release.document, release.asked_at, names[release.asked_by], release.confirmed_at, confirmed_by)
 
 
 def _history(tx: Transaction, trial: Trial, found: ListFile) -> tuple[ListEvent, ...]:

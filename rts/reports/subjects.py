@@ -13,7 +13,17 @@ from sqlalchemy.orm import joinedload
 from rts.conduct.places import Place, place_of
 from rts.reports.people import printed_names
 from rts.store import definitions
-from rts.store.tables import DefinitionVersion, Dispensing, Kit, Shipment, ShipmentKit, Signature, Site, Subject
+from rts.store.tables import (
+    AllocationRemark,
+    DefinitionVersion,
+    Dispensing,
+    Kit,
+    Shipment,
+    ShipmentKit,
+    Signature,
+    Site,
+    Subject,
+)
 from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_dispensed
 from rts.supply.windows import due_date, open_visits, window
@@ -128,6 +138,17 @@ class SignatureLine:
 
 
 @dataclass(frozen=True)
+class RemarkLine:
+    """A remark beside the allocation: `kind` is `in_error`, or `stratum` with the values as they should have been."""
+
+    kind: str
+    reason: str
+    at: datetime
+    by: str
+    values: tuple[Stratification, ...]
+
+
+@dataclass(frozen=True)
 class SubjectLife:
     """Everything a blinded person sees of a subject. `next` is the visit the subject is to come to next."""
 
@@ -150,6 +171,7 @@ class SubjectLife:
     next: VisitLine | None
     is_at_end: bool
     signatures: tuple[SignatureLine, ...]
+    remarks: tuple[RemarkLine, ...]
     names: dict[str, str]
     today: date
 
@@ -273,6 +295,7 @@ def subject_life(tx: Transaction, subject: Subject) -> SubjectLife:
         next=_next(visits),
         is_at_end=is_at_end,
         signatures=_signatures(tx, subject),
+        remarks=_remarks(tx, subject),
         names=printed_names(tx, people),
         today=place.today,
     )
@@ -296,6 +319,24 @@ def _recorded_stratification(tx: Transaction, subject: Subject) -> tuple[Stratif
         return ()
     version = tx.session.get_one(DefinitionVersion, subject.version_id)
     return stratification(definitions.parsed(version.public_text), json.loads(subject.factor_values))
+
+
+def _remarks(tx: Transaction, subject: Subject) -> tuple[RemarkLine, ...]:
+    found = tx.session.scalars(
+        select(AllocationRemark).where(AllocationRemark.subject_id == subject.id).order_by(AllocationRemark.id)
+    ).all()
+    names = printed_names(tx, [remark.recorded_by for remark in found])
+    definition = definitions.parsed(tx.session.get_one(DefinitionVersion, subject.version_id).public_text)
+    return tuple(
+        RemarkLine(
+            remark.kind,
+            remark.reason,
+            remark.recorded_at,
+            names[remark.recorded_by],
+            stratification(definition, json.loads(remark.factor_values)) if remark.factor_values else (),
+        )
+        for remark in found
+    )
 
 
 def _kits_of(tx: Transaction, place: Place, subject: Subject) -> list[tuple[str, VisitKit]]:

@@ -2,35 +2,67 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
-from flask import g, redirect, render_template, request, url_for
+from flask import abort, g, redirect, render_template, request, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
+from werkzeug.wrappers import Response
 
 from rts.access.permissions import Permission
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.perform import perform
-from rts.conduct.retiring_lists import WithdrawList, withdraw_list
+from rts.conduct.recipients import people_with
+from rts.conduct.releasing_lists import (
+    AskForRelease,
+    ConfirmRelease,
+    ProvedEntry,
+    ProveEntry,
+    RevealedList,
+    RevealList,
+    ask_for_release,
+    confirm_release,
+    prove_entry,
+    reveal_list,
+)
+from rts.conduct.retiring_lists import CloseList, WithdrawList, close_list, withdraw_list
 from rts.conduct.reviewing_lists import (
     ListPlans,
     ListReview,
+    PlannedList,
+    ReadableSpecification,
     ReadListPlans,
+    ReadSpecification,
     ReviewList,
     read_list_plans,
+    read_specification,
     review_list,
 )
-from rts.refusal import FailedRule, Refusal
+from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
+from rts.conduct.specifying_lists import SpecifyList, specify_list
+from rts.refusal import FailedRule, Refusal, say
 from rts.reports import lists as reports
-from rts.web.forms import STATUS, new_key, run
+from rts.reports.people import printed_names
+from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
-from rts.web.reviewed import Answer, required_reason, reviewed_deed
+from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 
 pages = Pages("lists", __name__)
 
 # The deed that leads to each state, for the receipt after it.
-DEEDS = {"generated": "generate", "approved": "approve", "activated": "activate", "withdrawn": "withdraw"}
+DEEDS = {
+    "generated": "generate",
+    "approved": "approve",
+    "activated": "activate",
+    "withdrawn": "withdraw",
+    "closed": "close",
+    "asked": "ask_release",
+    "released": "confirm_release",
+}
 
 
 def _words() -> dict[str, Any]:
@@ -39,6 +71,7 @@ def _words() -> dict[str, Any]:
         "kinds": {"subjects": _("Subject list"), "kits": _("Kit list")},
         "states": {
             "planned": (_("Planned"), "planned"),
+            "specified": (_("Specified"), "planned"),
             "generated": (_("Generated"), "wait"),
             "approved": (_("Approved"), "busy"),
             "active": (_("Active"), "good"),
@@ -51,6 +84,9 @@ def _words() -> dict[str, Any]:
             "approve": _("Approved"),
             "activate": _("Activated"),
             "withdraw": _("Withdrawn from use"),
+            "close": _("Closed"),
+            "ask_release": _("Release asked for"),
+            "confirm_release": _("Released"),
         },
     }
 
@@ -62,6 +98,25 @@ def list_title(kind: str, prefix: str, list_id: str = "") -> str:
     else:
         named = _("Kit list, prefix %(prefix)s", prefix=prefix)
     return f"{list_id} · {named}" if list_id else named
+
+
+def _planned_rows(plan: PlannedList) -> list[dict[str, str]]:
+    """What the definition says of a planned list, as rows of a review; for those who generate lists."""
+    of_kits = plan.kind == "kits"
+    made_of = ", ".join(f"{code} × {count}" if of_kits else f"{code} {count}" for code, count in plan.made_of)
+    strata = ngettext("%(num)d stratum, each of equal length", "%(num)d strata, each of equal length", len(plan.strata))
+    rows = [
+        {"label": _("List"), "value": list_title(plan.kind, plan.prefix, plan.plan_id)},
+        {"label": _("Entries"), "value": str(plan.entries), "note": strata if plan.strata else ""},
+        {"label": _("Kit types and quantities") if of_kits else _("Treatments and ratio"), "value": made_of},
+    ]
+    if plan.block_sizes:
+        sizes = ", ".join(map(str, plan.block_sizes))
+        rows.append({"label": _("Procedure"), "value": _("Permuted blocks of %(sizes)s", sizes=sizes)})
+    if plan.lot and plan.expiry:
+        expiry = _("Expiry %(day)s", day=plan.expiry.isoformat())
+        rows.append({"label": _("Blinded lot"), "value": plan.lot, "note": expiry})
+    return rows
 
 
 def _plans() -> ListPlans | None:
@@ -85,16 +140,107 @@ def all_lists(trial: str) -> str:
     plans = _plans()
     with store().transaction() as tx:
         rows = reports.lists_of(tx, g.trial, unblinded=actor().is_unblinded(g.trial))
+        specified = reports.newest_specifications(tx, g.trial) if plans else {}
     standing = {row.plan_id for row in rows if row.state != "withdrawn"}
     open_plans = [plan for plan in plans.plans if plan.plan_id not in standing] if plans else []
     return render_template(
         "lists/all_lists.html",
         rows=rows,
         open_plans=open_plans,
+        specified=specified,
         may_generate=plans is not None,
         title_of=list_title,
         **_words(),
     )
+
+
+@pages.page("/trials/<trial>/lists/specify", Permission.LIST_GENERATE, methods=("GET", "POST"))
+def specify(trial: str) -> Answer:
+    """Specify a planned list: what the definition says of it, who may know what, where the seed comes from; sign."""
+    plan_id = request.values.get("plan", "")
+    plans = perform(store(), read_list_plans, actor(), ReadListPlans(trial))
+    plan = plans.plan(plan_id)
+    if plan is None:
+        abort(404)
+
+    def command_of(entered: Entered) -> SpecifyList:
+        joint = chosen(entered, "seed", ("system", "joint"), say("Choose where the seed comes from.")) == "joint"
+        named = (entered.text("first", 64), entered.text("second", 64)) if joint else ()
+        return SpecifyList(trial, plan_id, entered.text("known_to", 2000), entered.text("document"), named)
+
+    with store().transaction() as tx:
+        people = people_with(tx, g.trial, Permission.LIST_GENERATE)
+        statisticians = [(person.username, person.printed_name) for person in people]
+        earlier = reports.newest_specifications(tx, g.trial).get(plan_id)
+    context = {
+        "plans": plans,
+        "plan": plan,
+        "planned": _planned_rows(plan),
+        "earlier": earlier,
+        "statisticians": statisticians,
+        "title_of": list_title,
+        **_words(),
+    }
+    return reviewed_deed(
+        "lists/specify.html",
+        specify_list,
+        command_of,
+        lambda done: url_for("lists.specification", trial=trial, digest=done.ids["specification"]),
+        context,
+        signed=True,
+    )
+
+
+@pages.page("/trials/<trial>/lists/specifications/<digest>/", Permission.SEALED_VIEW)
+def specification(trial: str, digest: str) -> str:
+    """A signed specification; every look is recorded."""
+    found: ReadableSpecification = perform(store(), read_specification, actor(), ReadSpecification(trial, digest))
+    with store().transaction() as tx:
+        newest = reports.newest_specifications(tx, g.trial).get(found.plan)
+        names = printed_names(tx, [found.specified_by, *found.content["contributors"]])
+        rows = reports.lists_of(tx, g.trial, unblinded=True)
+    standing = next((row for row in rows if row.plan_id == found.plan and row.state != "withdrawn"), None)
+    return render_template(
+        "lists/specification.html",
+        specification=found,
+        newest=newest if newest and newest.digest == digest else None,
+        names=names,
+        standing=standing,
+        may_generate=actor().may(Permission.LIST_GENERATE, g.trial),
+        title_of=list_title,
+        **_words(),
+    )
+
+
+@pages.page("/trials/<trial>/lists/seed", Permission.LIST_GENERATE, methods=("GET", "POST"))
+def seed(trial: str) -> Answer:
+    """Commit to, and later reveal, one's share of a joint seed."""
+    plan_id = request.values.get("plan", "")
+    with store().transaction() as tx:
+        newest = reports.newest_specifications(tx, g.trial).get(plan_id)
+    if newest is None:
+        abort(404)
+    mine = next((share for share in newest.shares if share.username == actor().name), None)
+
+    def command_of(entered: Entered) -> CommitSeedShare | RevealSeedShare:
+        if mine is None:
+            return CommitSeedShare(trial, plan_id, entered.text("commitment", 64).lower())
+        return RevealSeedShare(trial, plan_id, entered.text("share", 64).lower())
+
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    if request.method == "POST":
+        entered = Entered(request.form)
+        command = command_of(entered)
+        try:
+            entered.check()
+            run(commit_seed_share if mine is None else reveal_seed_share, command)
+        except Refusal as refusal:
+            failed, status = refusal.failed, STATUS[refusal.code]
+        else:
+            return redirect(url_for("lists.specification", trial=trial, digest=newest.digest), 303)
+    shown = {"newest": newest, "mine": mine, "plan": plan_id, "username": actor().name}
+    return render_template("lists/seed.html", failed=failed, key=new_key(), **shown), status
 
 
 @pages.page("/trials/<trial>/lists/generate", Permission.LIST_GENERATE, methods=("GET", "POST"))
@@ -115,6 +261,7 @@ def generate(trial: str) -> Answer:
     with store().transaction() as tx:
         rows = reports.lists_of(tx, g.trial, unblinded=True)
         earlier = reports.times_generated(tx, g.trial, plan_id) if plan else 0
+        specified = reports.newest_specifications(tx, g.trial)
         purpose = tx.installation.environment
     standing = next((row for row in rows if row.plan_id == plan_id and row.state != "withdrawn"), None)
     taken = {row.plan_id for row in rows if row.state != "withdrawn"}
@@ -123,7 +270,9 @@ def generate(trial: str) -> Answer:
             "lists/generate.html",
             plans=plans,
             plan=plan,
-            free=[one for one in plans.plans if one.plan_id not in taken],
+            planned=_planned_rows(plan) if plan else [],
+            specified=specified.get(plan_id),
+            free=[one for one in plans.plans if one.plan_id not in taken and one.plan_id in specified],
             standing=standing,
             earlier=earlier,
             purpose=purpose,
@@ -196,4 +345,70 @@ def withdraw(trial: str, list_id: str) -> Answer:
         lambda entered: WithdrawList(trial, g.list.list_id, required_reason(entered)),
         lambda _done: _url_of_list("withdrawn"),
         _page(),
+    )
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/close", Permission.LIST_ACTIVATE, methods=("GET", "POST"))
+def close(trial: str, list_id: str) -> Answer:
+    """Close the subject list in use, with a reason."""
+    return reviewed_deed(
+        "lists/close.html",
+        close_list,
+        lambda entered: CloseList(trial, g.list.list_id, required_reason(entered)),
+        lambda _done: _url_of_list("closed"),
+        _page(),
+        signed=True,
+    )
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/ask-for-release", Permission.SEALED_VIEW, methods=("GET", "POST"))
+def ask_release(trial: str, list_id: str) -> Answer:
+    """Ask for the release of a list after the database lock."""
+    missing = say("Name the record of the database lock.")
+    return reviewed_deed(
+        "lists/ask_release.html",
+        ask_for_release,
+        lambda entered: AskForRelease(
+            trial, g.list.list_id, required(entered, "document", "release.document", missing)
+        ),
+        lambda _done: _url_of_list("asked"),
+        _page(),
+        signed=True,
+    )
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/release", Permission.LIST_ACTIVATE, methods=("GET", "POST"))
+def release(trial: str, list_id: str) -> Answer:
+    """Release a list whose release another person asked for."""
+    return _signed(confirm_release, ConfirmRelease(trial, g.list.list_id), "released", "lists/release.html")
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/reveal", Permission.SEALED_VIEW, methods=("POST",))
+def reveal(trial: str, list_id: str) -> Response:
+    """The whole of a released list, as the file that anyone can verify."""
+    revealed: RevealedList = perform(store(), reveal_list, actor(), RevealList(trial, g.list.list_id))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((revealed.columns, *revealed.rows))
+    answer = Response(text.getvalue(), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{g.list.list_id}-reveal.csv"'
+    return answer
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/prove", Permission.SEALED_VIEW, methods=("GET", "POST"))
+def prove(trial: str, list_id: str) -> Answer:
+    """Prove one entry against the published commitment; every proof is recorded."""
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    proof: dict[str, Any] | None = None
+    if request.method == "POST":
+        command = ProveEntry(trial, g.list.list_id, request.form.get("number", "")[:40])
+        try:
+            proved: ProvedEntry = perform(store(), prove_entry, actor(), command)
+        except Refusal as refusal:
+            failed, status = refusal.failed, STATUS[refusal.code]
+        else:
+            proof = proved.proof
+    return (
+        render_template("lists/prove.html", failed=failed, entered=request.form, proof=proof, key=new_key(), **_page()),
+        status,
     )

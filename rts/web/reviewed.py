@@ -55,8 +55,10 @@ def reviewed_deed(
     context: Mapping[str, Any],
     *,
     refused: Callable[[Refusal], Answer | None] | None = None,
+    signed: bool = False,
 ) -> Answer:
-    """Show the form, the review or do the deed, as the request asks; unsigned deeds only.
+    """Show the form, the review or do the deed, as the request asks. A `signed` deed asks for the password on the
+    review, which comes back when it is wrong.
 
     `command_of` reads the form and notes its mistakes; `template` gets `step` (`form` or `review`), `entered`,
     `command`, `failed` and `key`. `refused` may answer a refusal of its own; otherwise the form comes back with it.
@@ -70,17 +72,11 @@ def reviewed_deed(
     try:
         entered.check()
         if step != "record":
-            return render_template(
-                template,
-                step="review",
-                entered=carried(request.form),
-                command=command,
-                failed=(),
-                key=new_key(),
-                **context,
-            )
-        return redirect(done_url(run(deed, command)), 303)
+            return _review(template, command, context)
+        return redirect(done_url(run(deed, command, signed=signed)), 303)
     except Refusal as refusal:
+        if refusal.code == "wrong_password":
+            return _review(template, command, context, refusal.failed), STATUS[refusal.code]
         answer = refused(refusal) if refused is not None else None
         if answer is not None:
             return answer
@@ -94,3 +90,9 @@ def reviewed_deed(
             **context,
         )
         return page, STATUS[refusal.code]
+
+
+def _review(template: str, command: Any, context: Mapping[str, Any], failed: tuple[FailedRule, ...] = ()) -> str:
+    return render_template(
+        template, step="review", entered=carried(request.form), command=command, failed=failed, key=new_key(), **context
+    )

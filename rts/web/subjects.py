@@ -13,6 +13,14 @@ from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of
 from rts.conduct.randomising import MEANING, RandomiseSubject, failed_rules, randomise_subject
+from rts.conduct.remarking_allocations import (
+    CorrectStratum,
+    MarkRandomisedInError,
+    allocated_under,
+    correct_stratum,
+    mark_randomised_in_error,
+    values_on_record,
+)
 from rts.conduct.screening import SEXES, FailScreening, ScreenSubject, fail_screening, screen_subject
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports.people import contacts
@@ -126,6 +134,38 @@ def end(trial: str, subject: str) -> Answer:
     held = [kit.number for visit in life.visits for kit in visit.live_kits if kit.state == "assigned"]
     context = {"trial": trial, "life": life, "held": held}
     return reviewed_deed("subjects/end_treatment.html", end_treatment, command_of, _subject_url, context)
+
+
+@pages.page("/trials/<trial>/subjects/<subject>/correct-stratum", Permission.RANDOMISE, methods=("GET", "POST"))
+def correct(trial: str, subject: str) -> Answer:
+    """Record that a stratification value was entered wrongly; the allocation stays as it is."""
+    with store().transaction() as tx:
+        found = subject_here(tx)
+        if found.randomised_at is None:
+            abort(404)
+        definition = allocated_under(tx, found)
+        on_record = values_on_record(tx, found)
+
+    def command_of(entered: Entered) -> CorrectStratum:
+        values = {factor.code: entered.number(f"values.{factor.code}") for factor in definition.factors}
+        return CorrectStratum(trial, subject, values, required_reason(entered))
+
+    shown = {f"values.{code}": f"{value:g}" for code, value in on_record.items()}
+    context = {"trial": trial, "subject": subject, "factors": definition.factors, "shown": shown}
+    return reviewed_deed("subjects/correct_stratum.html", correct_stratum, command_of, _subject_url, context)
+
+
+@pages.page("/trials/<trial>/subjects/<subject>/randomised-in-error", Permission.RANDOMISE, methods=("GET", "POST"))
+def in_error(trial: str, subject: str) -> Answer:
+    """Record that a subject should not have been randomised; number and entry stay used."""
+
+    def command_of(entered: Entered) -> MarkRandomisedInError:
+        return MarkRandomisedInError(trial, subject, required_reason(entered))
+
+    context = {"trial": trial, "subject": subject}
+    return reviewed_deed(
+        "subjects/randomised_in_error.html", mark_randomised_in_error, command_of, _subject_url, context
+    )
 
 
 # --- randomisation -------------------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from bs4 import BeautifulSoup
 from sqlalchemy import select
 
 from rts.conduct.trial_definition import LoadDefinition, load_definition
+from rts.randomisation.joint_seed import share_commitment
+from rts.randomisation.verification import differences
 from rts.rehearsal.staging import OPERATOR
-from rts.store.tables import Kit, ListFile, Signature
+from rts.store.tables import Kit, ListFile, Signature, Subject
 from rts.trial.shipped import shipped_definition
 from tests.web.office import desk, words
 from tests.world import PASSWORD, World
@@ -38,6 +41,20 @@ def planned(world: World) -> World:
     return world
 
 
+SPECIFIED = {
+    "known_to": "The unblinded statisticians alone.",
+    "document": "Randomisation plan 1.1",
+    "seed": "system",
+}
+
+
+@pytest.fixture
+def specified(planned: World) -> World:
+    """The further kit list specified too."""
+    planned.stage.specify("SIRIUS-K3")
+    return planned
+
+
 def kit_list(world: World, list_id: str = "SIRIUS-K3") -> ListFile | None:
     with world.store.transaction() as tx:
         return tx.session.scalar(select(ListFile).where(ListFile.list_id == list_id))
@@ -49,8 +66,101 @@ def commitment_of(world: World, list_id: str) -> str:
     return found.commitment
 
 
-def test_three_people_generate_approve_and_activate_a_list(planned: World) -> None:
-    first, second, manager = (desk(planned, name) for name in ("statistician.one", "statistician.two", "manager"))
+def test_a_list_is_specified_on_a_form_reviewed_and_signed(planned: World) -> None:
+    first = desk(planned, "statistician.one")
+    assert "not yet specified" in words(first.open(GENERATE))
+
+    review = first.send("/trials/SIRIUS/lists/specify?plan=SIRIUS-K3", SPECIFIED, 200)
+    assert "The unblinded statisticians alone." in words(review.text)
+    assert "GAFIB × 20, WUBEK × 20" in words(review.text)
+    wrong = first.go_on(review, {"password": "something else"}, 403)
+    assert "The unblinded statisticians alone." in words(wrong.text)
+    shown = words(first.follow(first.go_on(wrong, {"password": PASSWORD})))
+
+    assert "Specification 1 of SIRIUS-K3" in shown
+    assert "Randomisation plan 1.1" in shown
+    assert "Generate the list" in shown
+    assert "Specified" in words(first.open("/trials/SIRIUS/lists/"))
+
+
+def test_a_specification_without_words_comes_back_with_what_is_missing(planned: World) -> None:
+    first = desk(planned, "statistician.one")
+    missing = SPECIFIED | {"document": " ", "seed": "joint", "first": "statistician.one", "second": "statistician.one"}
+
+    review = first.send("/trials/SIRIUS/lists/specify?plan=SIRIUS-K3", missing, 200)
+    answer = first.go_on(review, {"password": PASSWORD}, 422)
+
+    assert "Name the approved document" in words(answer.text)
+    assert "two different people" in words(answer.text)
+
+
+def test_two_people_give_their_shares_on_pages(planned: World) -> None:
+    first, second = desk(planned, "statistician.one"), desk(planned, "statistician.two")
+    joint = SPECIFIED | {"seed": "joint", "first": "statistician.one", "second": "statistician.two"}
+    review = first.send("/trials/SIRIUS/lists/specify?plan=SIRIUS-K3", joint, 200)
+    done = first.go_on(review, {"password": PASSWORD})
+    digest = done.headers["Location"].rstrip("/").rsplit("/", 1)[1]
+    path = "/trials/SIRIUS/lists/seed?plan=SIRIUS-K3"
+    share = "5a" * 32
+    assert "has not committed to a share" in words(first.follow(done))
+
+    for who, name in ((first, "statistician.one"), (second, "statistician.two")):
+        who.send(path, {"commitment": share_commitment(digest, name, bytes.fromhex(share))})
+    early = first.send(path, {"share": "00" * 32}, 409)
+    assert "not the share that you committed to" in words(early.text)
+    for who in (first, second):
+        shown = words(who.follow(who.send(path, {"share": share})))
+    assert "Generate the list" in shown
+    first.send(GENERATE, {"password": PASSWORD})
+
+    assert kit_list(planned) is not None
+
+
+def test_the_list_of_subjects_is_closed_released_by_two_and_revealed(world: World) -> None:
+    subject = world.randomise("CN02")
+    first, manager = desk(world, "statistician.one"), desk(world, "manager")
+    blinded = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"
+    unblinded = "/trials/SIRIUS/lists/SIRIUS-R1/"
+
+    review = manager.send(blinded + "close", {"reason": "the last subject is in"}, 200)
+    closed = manager.follow(manager.go_on(review, {"password": PASSWORD}))
+    assert "List closed" in words(closed)
+    review = first.send(unblinded + "ask-for-release", {"document": "lock memo 7"}, 200)
+    asked = first.follow(first.go_on(review, {"password": PASSWORD}))
+    assert "Release asked for" in words(asked)
+    released = manager.follow(manager.send(blinded + "release", {"password": PASSWORD}))
+    assert "List released" in words(released)
+    assert "Save the whole list" not in words(released)
+
+    page = first.open(unblinded)
+    form = BeautifulSoup(page, "html.parser").select_one(f"form[action='{unblinded}reveal']")
+    assert form is not None
+    hidden = {field["name"]: field.get("value", "") for field in form.select("input[type=hidden]")}
+    answer = first.post(unblinded + "reveal", hidden, 200)
+    assert answer.mimetype == "text/csv"
+    assert differences(answer.text, commitment_of(world, "SIRIUS-R1")) == []
+    with world.store.transaction() as tx:
+        number = tx.session.scalar(select(Subject.randomisation_number).where(Subject.code == subject))
+    assert f",{number}," in answer.text
+    assert "Proof" not in words(manager.open(blinded))
+    manager.open(unblinded + "prove", 403)
+
+
+def test_one_entry_is_proved_on_a_page_for_unblinded_eyes(world: World) -> None:
+    subject = world.randomise("CN02")
+    with world.store.transaction() as tx:
+        number = tx.session.scalar(select(Subject.randomisation_number).where(Subject.code == subject))
+    first = desk(world, "statistician.one")
+
+    proved = first.send("/trials/SIRIUS/lists/SIRIUS-R1/prove", {"number": number}, 200)
+    unknown = first.send("/trials/SIRIUS/lists/SIRIUS-R1/prove", {"number": "R000"}, 404)
+
+    assert number in words(proved.text)
+    assert "This list has no number R000" in words(unknown.text)
+
+
+def test_three_people_generate_approve_and_activate_a_list(specified: World) -> None:
+    first, second, manager = (desk(specified, name) for name in ("statistician.one", "statistician.two", "manager"))
 
     assert "SIRIUS-K3 · Kit list, prefix M" in words(first.open("/trials/SIRIUS/lists/"))
     made = first.follow(first.send(GENERATE, {"password": PASSWORD}))
@@ -64,11 +174,11 @@ def test_three_people_generate_approve_and_activate_a_list(planned: World) -> No
     approved = second.follow(second.send("/trials/SIRIUS/lists/SIRIUS-K3/approve", {"password": PASSWORD}))
     assert "Who can: Zhao Min" in words(approved)
 
-    path = f"/trials/SIRIUS/lists/{commitment_of(planned, 'SIRIUS-K3')}/"
+    path = f"/trials/SIRIUS/lists/{commitment_of(specified, 'SIRIUS-K3')}/"
     receipt = manager.follow(manager.send(path + "activate", {"password": PASSWORD}))
     assert "List activated" in words(receipt)
 
-    with planned.store.transaction() as tx:
+    with specified.store.transaction() as tx:
         signed = tx.session.execute(
             select(Signature.printed_name, Signature.meaning).where(Signature.object_id == "SIRIUS-K3")
         ).all()
@@ -81,19 +191,19 @@ def test_three_people_generate_approve_and_activate_a_list(planned: World) -> No
     assert kits == ["packed"] * 40
 
 
-def test_a_wrong_password_signs_nothing_and_keeps_the_page(planned: World) -> None:
-    first = desk(planned, "statistician.one")
+def test_a_wrong_password_signs_nothing_and_keeps_the_page(specified: World) -> None:
+    first = desk(specified, "statistician.one")
 
     page = first.send(GENERATE, {"password": "not my password"}, status=403)
 
     assert "Error:" in page.text
     assert "SIRIUS-K3 · Kit list, prefix M" in words(page.text)
     assert "not my password" not in page.text
-    assert kit_list(planned) is None
+    assert kit_list(specified) is None
 
 
-def test_the_person_who_generated_a_list_cannot_approve_it(planned: World) -> None:
-    first = desk(planned, "statistician.one")
+def test_the_person_who_generated_a_list_cannot_approve_it(specified: World) -> None:
+    first = desk(specified, "statistician.one")
     first.send(GENERATE, {"password": PASSWORD})
 
     page = words(first.open("/trials/SIRIUS/lists/SIRIUS-K3/approve"))
@@ -103,8 +213,8 @@ def test_the_person_who_generated_a_list_cannot_approve_it(planned: World) -> No
     assert "Approve list" not in page
 
 
-def test_a_withdrawn_list_says_why_and_the_next_one_shows_that_it_is_the_second(planned: World) -> None:
-    first = desk(planned, "statistician.one")
+def test_a_withdrawn_list_says_why_and_the_next_one_shows_that_it_is_the_second(specified: World) -> None:
+    first = desk(specified, "statistician.one")
     first.send(GENERATE, {"password": PASSWORD})
     path = "/trials/SIRIUS/lists/SIRIUS-K3/withdraw"
 
@@ -112,7 +222,7 @@ def test_a_withdrawn_list_says_why_and_the_next_one_shows_that_it_is_the_second(
     assert "Give the reason." in words(empty.text)
     review = first.send(path, {"reason": "Quantities were agreed anew"}, status=200)
     assert "Quantities were agreed anew" in words(review.text)
-    assert kit_list(planned).state == "generated"  # type: ignore[union-attr]
+    assert kit_list(specified).state == "generated"  # type: ignore[union-attr]
     receipt = words(first.follow(first.go_on(review)))
 
     assert "List withdrawn" in receipt
