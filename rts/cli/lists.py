@@ -75,7 +75,7 @@ def _signed_deed(deed: Callable[..., Any], command: object, username: str, passw
 @click.option("--known-to", required=True, metavar="TEXT", help="Who may know what of the list.")
 @click.option("--document", required=True, metavar="TEXT", help="The approved document that it follows.")
 @click.option(
-    "--joint-seed", nargs=2, default=(), metavar="USERNAME USERNAME", help="Two people make the seed together."
+    "--joint-seed", nargs=2, metavar="USERNAME USERNAME", help="Two people make the seed together."
 )
 @AS_USER
 @PASSWORD_FILE
@@ -84,12 +84,12 @@ def specify(
     plan: str,
     known_to: str,
     document: str,
-    joint_seed: tuple[str, ...],
+    joint_seed: tuple[str, str] | None,
     username: str,
     password_file: Path | None,
 ) -> None:
     """Specify the list that the definition plans as LIST, and sign it: before the list exists."""
-    command = SpecifyList(trial, plan, known_to, document, joint_seed)
+    command = SpecifyList(trial, plan, known_to, document, joint_seed or ())
     done = _signed_deed(specify_list, command, username, password_file)
     click.echo(f"Specified list {plan} of {trial}; digest of the specification {done.ids['specification']}")
 

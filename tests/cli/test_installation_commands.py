@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from rts.cli.people import ALPHABET
 from rts.vault.keyring import Keyring
@@ -114,15 +115,63 @@ def test_three_people_bring_a_list_to_use(
     signed = ("--password-file", password_file, *ready)
     plan = _plans(rts, ready, tmp_path)[0]
 
+    too_early = rts("list", "generate", "SIRIUS", plan, "--as", "statistician.one", *signed)
+    specified = _specify(rts, plan, "statistician.one", signed)
     made = rts("list", "generate", "SIRIUS", plan, "--as", "statistician.one", *signed)
     by_herself = rts("list", "approve", "SIRIUS", plan, "--as", "statistician.one", *signed)
     approved = rts("list", "approve", "SIRIUS", plan, "--as", "statistician.two", *signed)
     by_the_same = rts("list", "activate", "SIRIUS", plan, "--as", "statistician.two", *signed)
     activated = rts("list", "activate", "SIRIUS", plan, "--as", "manager", *signed)
 
-    codes = [result.exit_code for result in (made, by_herself, approved, by_the_same, activated)]
-    assert codes == [0, 4, 0, 7, 0], [made.output, approved.output, activated.output]
+    codes = [result.exit_code for result in (too_early, specified, made, by_herself, approved, by_the_same, activated)]
+    assert codes == [4, 0, 0, 4, 0, 7, 0], [made.output, approved.output, activated.output]
     assert rts("check", *ready).stdout == "clean\n"
+
+
+def _specify(rts: Rts, plan: str, username: str, signed: tuple[object, ...], *more: object) -> Result:
+    return rts(
+        "list", "specify", "SIRIUS", plan, "--known-to", "the unblinded statisticians", "--document", "plan 1.0",
+        "--as", username, *more, *signed,
+    )  # fmt: skip
+
+
+def test_two_people_make_the_seed_of_a_list_that_is_later_closed_released_revealed_and_verified(
+    rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    signed = ("--password-file", password_file, *ready)
+    plan = _plans(rts, ready, tmp_path)[0]
+    people = ("statistician.one", "statistician.two")
+    specified = _specify(rts, plan, people[0], signed, "--joint-seed", *people)
+    digest = specified.stdout.split()[-1]
+    for person in people:
+        commitment = rts("list", "seed", "new", person, "--specification", digest, "--person", person).stdout.strip()
+        assert stat.S_IMODE((tmp_path / person).stat().st_mode) == 0o600
+        assert rts("list", "seed", "commit", "SIRIUS", plan, commitment, "--as", person, *signed).exit_code == 0
+    for person in people:
+        assert rts("list", "seed", "reveal", "SIRIUS", plan, person, "--as", person, *signed).exit_code == 0
+    assert rts("list", "generate", "SIRIUS", plan, "--as", people[0], *signed).exit_code == 0
+    assert rts("list", "approve", "SIRIUS", plan, "--as", people[1], *signed).exit_code == 0
+    inspected = rts("list", "inspect", tmp_path / "lists" / "SIRIUS" / f"{plan}.rtslist", "--json")
+    commitment = json.loads(inspected.stdout)["commitment"]
+    assert rts("list", "activate", "SIRIUS", commitment, "--as", "manager", *signed).exit_code == 0
+
+    proved = rts("list", "prove", "SIRIUS", plan, "R000", "--as", people[0], *signed)
+    early = rts("list", "reveal", "SIRIUS", plan, "reveal.csv", "--as", people[0], *signed)
+    steps = [
+        rts("list", "close", "SIRIUS", commitment, "--reason", "last subject in", "--as", "manager", *signed),
+        rts("list", "release", "SIRIUS", plan, "--document", "lock memo 7", "--as", people[0], *signed),
+        rts("list", "release", "SIRIUS", commitment, "--confirm", "--as", "manager", *signed),
+        rts("list", "reveal", "SIRIUS", plan, "reveal.csv", "--as", people[0], *signed),
+        rts("list", "verify", "reveal.csv", "--commitment", commitment),
+    ]
+
+    assert (proved.exit_code, early.exit_code) == (6, 4)
+    assert [step.exit_code for step in steps] == [0] * 5, [step.output for step in steps]
+    number = (tmp_path / "reveal.csv").read_text("utf-8").splitlines()[1].split(",")[2]
+    proof = json.loads(rts("list", "prove", "SIRIUS", plan, number, "--as", people[0], *signed).stdout)
+    assert (proof["entry"]["number"], proof["index"], proof["entries"]) == (number, 0, 592)
+    neither = rts("list", "release", "SIRIUS", plan, "--as", people[0], *signed)
+    assert neither.exit_code == 2
 
 
 def _plans(rts: Rts, place: tuple[object, ...], tmp_path: Path) -> list[str]:
@@ -154,6 +203,7 @@ def test_a_password_known_to_the_operator_signs_nothing_until_it_is_changed(
     plan = _plans(rts, ready, tmp_path)[0]
     command = ("list", "generate", "SIRIUS", plan, "--as", "statistician.three", *ready)
 
+    _specify(rts, plan, "statistician.one", ("--password-file", password_file, *ready))
     before = rts(*command, "--password-file", password_file)
     (tmp_path / "new").write_text("a wholly other sentence\n", "utf-8")
     changed = rts(
