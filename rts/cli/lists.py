@@ -74,9 +74,7 @@ def _signed_deed(deed: Callable[..., Any], command: object, username: str, passw
 @click.argument("plan", metavar="LIST")
 @click.option("--known-to", required=True, metavar="TEXT", help="Who may know what of the list.")
 @click.option("--document", required=True, metavar="TEXT", help="The approved document that it follows.")
-@click.option(
-    "--joint-seed", nargs=2, metavar="USERNAME USERNAME", help="Two people make the seed together."
-)
+@click.option("--joint-seed", nargs=2, metavar="USERNAME USERNAME", help="Two people make the seed together.")
 @AS_USER
 @PASSWORD_FILE
 def specify(

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-from flask import abort, g, redirect, render_template, request, url_for
+from flask import g, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 from werkzeug.wrappers import Response
@@ -161,7 +161,7 @@ def specify(trial: str) -> Answer:
     plans = perform(store(), read_list_plans, actor(), ReadListPlans(trial))
     plan = plans.plan(plan_id)
     if plan is None:
-        abort(404)
+        return redirect(url_for("lists.all_lists", trial=trial), 303)
 
     def command_of(entered: Entered) -> SpecifyList:
         joint = chosen(entered, "seed", ("system", "joint"), say("Choose where the seed comes from.")) == "joint"
@@ -219,7 +219,7 @@ def seed(trial: str) -> Answer:
     with store().transaction() as tx:
         newest = reports.newest_specifications(tx, g.trial).get(plan_id)
     if newest is None:
-        abort(404)
+        return redirect(url_for("lists.all_lists", trial=trial), 303)
     mine = next((share for share in newest.shares if share.username == actor().name), None)
 
     def command_of(entered: Entered) -> CommitSeedShare | RevealSeedShare:

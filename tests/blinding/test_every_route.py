@@ -25,7 +25,7 @@ from rts.app import create_app
 from rts.conduct.perform import perform
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.rehearsal.staging import OPERATOR
-from rts.store.tables import AuditEvent, Depot, Kit, ListFile, RoleGrant, Shipment, Site, Subject
+from rts.store.tables import AuditEvent, Depot, Kit, ListFile, ListSpecification, RoleGrant, Shipment, Site, Subject
 from rts.trial.shipped import shipped_definition
 from rts.web.guard import COOKIE, Pages
 from tests.web.doors import token_in
@@ -38,6 +38,7 @@ UNKNOWN = {
     "subject": "ZZ99-999",
     "shipment": "S99999",
     "list_id": "NO-SUCH-LIST",
+    "digest": "f" * 64,
 }
 PEOPLE = {
     "administrator": Role.ADMINISTRATOR,
@@ -59,6 +60,7 @@ REFUSED_BY_STATE = {409, 422}
 # What reading a page, or being refused one, leaves on the trail.
 TRACES_OF_READING = (
     "refused", "session.started", "definition.restricted_read", "list.plans_read", "list.reviewed",
+    "list.specification_read",
 )  # fmt: skip
 
 on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
@@ -177,10 +179,18 @@ def second_trial(world: World) -> dict[str, str]:
             if column.key not in {"id", "trial_id", "list_id", "commitment", "seed_mark"}
         }
         foreign = ListFile(trial_id=trial.id, list_id="ORION-R1", commitment="0" * 64, seed_mark="0" * 64, **copied)
-        tx.session.add(foreign)
+        specified = tx.session.scalars(select(ListSpecification).order_by(ListSpecification.id)).first()
+        assert specified is not None
+        copied = {
+            column.key: getattr(specified, column.key)
+            for column in inspect(ListSpecification).columns
+            if column.key not in {"id", "trial_id", "digest"}
+        }
+        tx.session.add_all([foreign, ListSpecification(trial_id=trial.id, digest="0" * 64, **copied)])
         return {
             "trial": "ORION",
             "list_id": foreign.commitment,
+            "digest": "0" * 64,
             "site": site.code,
             "subject": f"{site.code}-001",
             "shipment": "S77777",
@@ -222,6 +232,7 @@ def matrix(world: World) -> Iterator[Matrix]:
 
         found = tx.session.scalars(select(ListFile).where(ListFile.trial_id == trial.id)).first()
         assert found is not None
+        specified = tx.session.get_one(ListSpecification, found.specification_id)
         common = {
             "visit": "W0",
             "number": "1",
@@ -232,6 +243,7 @@ def matrix(world: World) -> Iterator[Matrix]:
             "lot": "BL-2601",
             "quarantined_kit": quarantined.number,
             "list_id": found.commitment,
+            "digest": specified.digest,
         }
         made.own = place("CN02", own_subject) | common
         made.elsewhere = place("CN03", other_subject) | common
