@@ -14,9 +14,10 @@ from rts.access.signatures import sign
 from rts.clock import utc_text
 from rts.conduct.lists import MEANINGS, plan_named
 from rts.conduct.perform import Done
-from rts.randomisation import kit_list, permuted_blocks
+from rts.randomisation import generation, kit_list
+from rts.randomisation.generation import SubjectListInputs
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.permuted_blocks import PermutedBlocks
+from rts.randomisation.procedures import PermutedBlocks
 from rts.refusal import refuse, say
 from rts.states import LIST_STATES
 from rts.store import definitions, locks
@@ -78,12 +79,13 @@ def generate_list(
 
     if isinstance(plan, SubjectListPlan):
         arms = tuple((arm.code, _ratio(definition, arm.treatment)) for arm in restricted.arms)
-        subject_list = permuted_blocks.generate(
-            PermutedBlocks(seed, list_id, plan.prefix, definition.strata, arms, restricted.block_sizes, plan.length)
+        procedure = PermutedBlocks(restricted.block_sizes)
+        subject_list = generation.generate(
+            SubjectListInputs(seed, list_id, plan.prefix, definition.strata, arms, procedure, plan.length)
         )
-        rows = [records.ListEntry(entry.number, entry.arm, entry.salt) for entry in subject_list.entries]
-        commitment, scheme, kind = subject_list.commitment, permuted_blocks.SCHEME, "subjects"
-        strata = tuple((stratum, plan.length) for stratum in definition.strata)
+        rows = list(map(records.ListEntry, subject_list.numbers, subject_list.arms, subject_list.salts))
+        commitment, scheme, kind = subject_list.commitment(), generation.scheme_of(procedure), "subjects"
+        strata = subject_list.strata
         inputs: dict[str, object] = {
             "scheme": scheme,
             "seed": seed.hex(),

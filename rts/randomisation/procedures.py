@@ -160,7 +160,8 @@ class Minimisation(NeverPrinted):
     """The arm that leaves the subject's factor levels least unequal, with `probability` (Pocock & Simon 1975).
 
     `metric` is `range` or `variance`; `weights` are (factor code, whole number from 1). With `probability` 1 whoever
-    knows the subjects so far knows the next arm, so 1 is refused (ICH E9, 2.3.2), as is 1/2 or less.
+    knows the subjects so far knows the next arm, so 1 is refused (ICH E9, 2.3.2); that it is more than an equal share
+    of the arms is `check_for_list`'s to say.
     Raises Refusal (`invalid`) that names every field and rule that fails.
     """
 
@@ -183,8 +184,8 @@ class Minimisation(NeverPrinted):
         if not all(1 <= weight <= MOST_ENTRIES for _, weight in self.weights):
             message = say("procedure.weights must be between 1 and %(most)s", most=MOST_ENTRIES)
             yield FailedRule("procedure.weights.range", message, "procedure.weights")
-        if not HALF < self.probability <= 1 - _LEAST_PROBABILITY:
-            message = say("procedure.probability must be more than 1/2 and less than 1")
+        if not 0 < self.probability <= 1 - _LEAST_PROBABILITY:
+            message = say("procedure.probability must be more than 0 and less than 1")
             yield FailedRule("procedure.probability.range", message, "procedure.probability")
 
 
@@ -266,8 +267,10 @@ def check_for_list(procedure: Procedure, weights: Sequence[int], length: int) ->
             if ratio_sum > 0 and length % ratio_sum:
                 message = say("length must be a multiple of the sum of the ratio weights for this procedure")
                 yield FailedRule("list.length.multiple", message, "length")
-        case Minimisation():
-            pass
+        case Minimisation(probability=probability):
+            if len(weights) > 1 and probability <= Fraction(1, len(weights)):
+                message = say("procedure.probability must be more than an equal share of the arms")
+                yield FailedRule("procedure.probability.no_preference", message, "procedure.probability")
         case _:
             if len(weights) != 2 or weights[0] != weights[1]:
                 message = say("arms must be two in the ratio 1:1 for this procedure")

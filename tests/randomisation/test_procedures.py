@@ -256,6 +256,7 @@ MINIMISATION = {"name": "minimisation", "metric": "range", "weights": {"sex": 1}
         (MINIMISATION | {"weights": {"sex": 0.5}}, [("procedure.shape", "procedure.weights")]),
         (MINIMISATION | {"weights": [1, 1]}, [("procedure.shape", "procedure.weights")]),
         (MINIMISATION | {"probability": "1"}, [("procedure.probability.range", "procedure.probability")]),
+        (MINIMISATION | {"probability": "0"}, [("procedure.probability.range", "procedure.probability")]),
     ],
 )
 def test_a_bad_procedure_is_refused_naming_field_and_rule(written, expected):
@@ -293,6 +294,13 @@ def test_a_factor_weighed_twice_is_refused():
         (Maximal(11), (1, 1), 20, [("procedure.imbalance.needless", "procedure.imbalance")]),
         (Maximal(3), (1, 1), 1002, [("list.length.maximal", "length")]),
         (Minimisation("range", (("sex", 1),), TWO_THIRDS), (2, 1, 1), 20, []),
+        (Minimisation("range", (("sex", 1),), Fraction(1, 2)), (1, 1, 1), 20, []),
+        (
+            Minimisation("range", (("sex", 1),), Fraction(1, 2)),
+            (1, 1),
+            20,
+            [("procedure.probability.no_preference", "procedure.probability")],
+        ),
     ],
 )
 def test_what_a_list_of_a_procedure_must_have(procedure, weights, length, expected):
