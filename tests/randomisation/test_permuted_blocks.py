@@ -150,6 +150,24 @@ def test_numbers_and_salts_do_not_change_with_arms_or_block_sizes():
     assert (first.numbers, first.salts) == (second.numbers, second.salts)
 
 
+@given(inputs())
+def test_numbers_and_salts_share_nothing_with_strata_arms_and_blocks(given_inputs):
+    renamed = tuple(f"{place} other" for place, _ in enumerate(given_inputs.strata))
+    other = replace(given_inputs, strata=renamed, arms=(("xq", 1), ("zv", 1)), procedure=PermutedBlocks((2,)))
+
+    first, second = generate(given_inputs), generate(other)
+
+    assert (first.numbers, first.salts) == (second.numbers, second.salts)
+
+
+@given(inputs())
+def test_the_arms_of_a_stratum_are_the_same_whatever_other_strata_there_are(given_inputs):
+    made = generate(given_inputs)
+    for stratum in given_inputs.strata:
+        alone = generate(replace(given_inputs, strata=(stratum,)))
+        assert arms_in(made, stratum) == alone.arms
+
+
 def test_the_commitment_is_the_root_over_the_entries_in_list_order():
     made = generate(TWO_ARMS)
     leaves = [subject_leaf(e.stratum, e.position, e.number, e.arm, e.salt) for e in made.entries()]
