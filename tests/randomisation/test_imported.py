@@ -77,6 +77,14 @@ def test_rows_may_stand_in_any_order(rows):
     assert read(csv_of(*rows)) == read(GOOD)
 
 
+def test_positions_are_ordered_as_numbers_and_not_as_text():
+    rows = [f"low,{position},R{position},xq" for position in range(12, 0, -1)]
+
+    made = read(csv_of(*rows), strata=("low",))
+
+    assert made.numbers == [f"R{position}" for position in range(1, 13)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
