@@ -17,9 +17,10 @@ from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
 from rts.conduct.perform import Done
 from rts.conduct.seeding_lists import joint_seed_of
 from rts.conduct.specifying_lists import inputs_of, refuse_outdated
-from rts.randomisation import kit_list, permuted_blocks
+from rts.randomisation import generation, kit_list
+from rts.randomisation.generation import SubjectListInputs
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.permuted_blocks import PermutedBlocks
+from rts.randomisation.procedures import PermutedBlocks
 from rts.refusal import refuse, say
 from rts.store import definitions, locks
 from rts.store.sealed_rows import key_to_text
@@ -186,9 +187,7 @@ def _make(plan: SubjectListPlan | KitListPlan, made_from: dict[str, Any], seed: 
         rows = [records.ListEntry(kit.number, kit.kit_type, kit.salt, kit.rank) for kit in kits.entries]
         return _Made(kit_list.SCHEME, "kits", (("", len(rows)),), rows, kits.commitment)
     strata, arms = tuple(made_from["strata"]), tuple((code, weight) for code, weight in made_from["arms"])
-    subjects = permuted_blocks.generate(
-        PermutedBlocks(seed, list_id, plan.prefix, strata, arms, tuple(made_from["block_sizes"]), plan.length)
-    )
-    rows = [records.ListEntry(entry.number, entry.arm, entry.salt) for entry in subjects.entries]
-    counts = tuple((stratum, plan.length) for stratum in strata)
-    return _Made(permuted_blocks.SCHEME, "subjects", counts, rows, subjects.commitment)
+    procedure = PermutedBlocks(tuple(made_from["block_sizes"]))
+    subjects = generation.generate(SubjectListInputs(seed, list_id, plan.prefix, strata, arms, procedure, plan.length))
+    rows = list(map(records.ListEntry, subjects.numbers, subjects.arms, subjects.salts))
+    return _Made(generation.scheme_of(procedure), "subjects", subjects.strata, rows, subjects.commitment())

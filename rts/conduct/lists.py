@@ -10,6 +10,7 @@ from sqlalchemy import or_, select
 
 from rts.access.actor import Actor
 from rts.randomisation.kit_list import KitEntry
+from rts.randomisation.procedures import PermutedBlocks
 from rts.randomisation.quality import ListQuality, judge_kit_list, judge_subject_list
 from rts.randomisation.subject_list import Entry
 from rts.refusal import refuse, say
@@ -97,7 +98,7 @@ def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -
             prefix=found.prefix,
             strata=inputs["strata"],
             arms=[(code, weight) for code, weight in inputs["arms"]],
-            block_sizes=inputs["block_sizes"],
+            procedure=PermutedBlocks(tuple(inputs["block_sizes"])),
             length=inputs["length"],
         )
     kits = [KitEntry(place.position, e.number, e.arm, e.pick_rank, e.salt) for place, e in opened]

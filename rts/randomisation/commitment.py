@@ -19,7 +19,8 @@ def leaf_hash(data: bytes) -> bytes:
 
 def subject_leaf(stratum: str, position: int, number: str, arm: str, salt: bytes) -> bytes:
     """The leaf hash of an entry of a subject list."""
-    return leaf_hash(salt + UNIT_SEPARATOR.join((stratum, str(position), number, arm)).encode())
+    text = f"{stratum}{UNIT_SEPARATOR}{position}{UNIT_SEPARATOR}{number}{UNIT_SEPARATOR}{arm}"
+    return leaf_hash(salt + text.encode())
 
 
 def kit_leaf(position: int, number: str, kit_type: str, rank: int, salt: bytes) -> bytes:

@@ -41,6 +41,22 @@ def check_codes(field: str, codes: Sequence[str]) -> Iterator[FailedRule]:
         seen.add(code)
 
 
+def check_strata(strata: Sequence[str]) -> Iterator[FailedRule]:
+    """There is a stratum, and codes are codes."""
+    if not strata:
+        yield FailedRule("list.strata.count", say("strata must name at least one stratum"), "strata")
+    yield from check_codes("strata", strata)
+
+
+def check_arms(arms: Sequence[tuple[str, int]]) -> Iterator[FailedRule]:
+    """There are two arms (code, ratio weight) or more, codes are codes, and weights count from 1."""
+    if len(arms) < 2:
+        yield FailedRule("list.arms.count", say("arms must name at least two arms"), "arms")
+    yield from check_codes("arms", [code for code, _ in arms])
+    if any(weight < 1 for _, weight in arms):
+        yield FailedRule("list.arms.weight", say("arms: every ratio weight must be 1 or more"), "arms")
+
+
 def check_entry_count(field: str, entries: int) -> Iterator[FailedRule]:
     """A list has no more entries than can be numbered."""
     if entries > MOST_ENTRIES:

@@ -14,6 +14,7 @@ MOST_ENTRIES = 90_000_000
 SALT_LENGTH = 16
 """Length of an entry's salt, in bytes."""
 
+_CHECK_DIGITS = tuple(f"{98 - remainder:02d}" for remainder in range(97))
 _NUMBER = re.compile(r"[A-Z]{1,3}([1-9][0-9]{3,8})([0-9]{2})")
 
 
@@ -37,12 +38,12 @@ def draw_numbers(prefix: str, entries: int, words: Iterator[int]) -> list[str]:
     Raises ValueError above `MOST_ENTRIES`.
     """
     smallest = 10 ** (digits_for(entries) - 1)
-    drawn: dict[int, None] = {}
-    for draw in draw_below(9 * smallest, words):
-        drawn[smallest + draw] = None
-        if len(drawn) == entries:
-            break
-    return [f"{prefix}{value}{check_digits(value)}" for value in drawn]
+    draws = draw_below(9 * smallest, words)
+    # A dictionary keeps the order in which values are first drawn, and takes none twice.
+    drawn = dict.fromkeys(islice(draws, entries))
+    while len(drawn) < entries:
+        drawn[next(draws)] = None
+    return [f"{prefix}{value}{check_digits(value)}" for value in map(smallest.__add__, drawn)]
 
 
 def draw_salts(entries: int, blocks: Iterator[bytes]) -> list[bytes]:
@@ -54,7 +55,7 @@ def draw_salts(entries: int, blocks: Iterator[bytes]) -> list[bytes]:
 
 def check_digits(value: int) -> str:
     """The two check digits of `value` by ISO 7064 MOD 97-10: 794 has 44."""
-    return f"{98 - value * 100 % 97:02d}"
+    return _CHECK_DIGITS[value * 100 % 97]
 
 
 def has_valid_check_digits(number: str) -> bool:

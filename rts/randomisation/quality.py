@@ -6,13 +6,22 @@ results are for unblinded eyes and print themselves as `<sealed>`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from rts.randomisation.kit_list import KitEntry
 from rts.randomisation.numbers import has_valid_check_digits
+from rts.randomisation.procedures import (
+    Conditional,
+    Minimisation,
+    PermutedBlocks,
+    Procedure,
+    RandomAllocationRule,
+    probability_of_first,
+)
 from rts.randomisation.secrecy import NeverPrinted
 from rts.randomisation.subject_list import Entry
 from rts.refusal import Message, say
@@ -55,33 +64,39 @@ def judge_subject_list(
     prefix: str,
     strata: Sequence[str],
     arms: Sequence[tuple[str, int]],
-    block_sizes: Collection[int],
+    procedure: Procedure,
     length: int,
 ) -> ListQuality:
     """Judge `entries` against the specification: `arms` are (code, ratio weight), `length` is that of each stratum."""
-    sequences: dict[str, list[Entry]] = {stratum: [] for stratum in strata}
-    strangers = 0
-    for entry in sorted(entries, key=lambda entry: entry.position):
-        if entry.stratum in sequences:
-            sequences[entry.stratum].append(entry)
-        else:
-            strangers += 1
-    codes = [code for code, _ in arms]
-    findings = [*_judge_numbers([e.number for e in entries], prefix)]
-    if strangers:
-        message = say("%(count)s entries stand in no stratum of the definition", count=strangers)
-        findings.append(Finding("quality.stratum", message))
+    sequences = _by_stratum(entries, strata)
+    findings = [*_judge_numbers([e.number for e in entries], prefix), *_judge_places(entries, sequences)]
+    codes = [] if isinstance(procedure, Minimisation) else [code for code, _ in arms]
     for stratum, sequence in sequences.items():
         if len(sequence) != length:
             message = say("%(found)s entries instead of %(length)s", found=len(sequence), length=length)
             findings.append(Finding("quality.length", message, stratum))
-        findings += _judge_count_from_one("position", [e.position for e in sequence], stratum)
-        findings += _judge_codes([e.arm for e in sequence], codes, stratum)
-        if not _is_made_of_blocks([e.arm for e in sequence], arms, block_sizes):
-            message = say("no succession of complete blocks in the ratio, the last one cut, makes this stratum")
-            findings.append(Finding("quality.blocks", message, stratum))
-    figures = tuple(_figures(stratum, [e.arm for e in sequence], codes) for stratum, sequence in sequences.items())
-    return ListQuality(figures, tuple(findings))
+        findings += _judge_procedure([e.arm for e in sequence], arms, procedure, length, stratum)
+    return ListQuality(_figures_by_stratum(sequences, codes), tuple(findings))
+
+
+def judge_imported_list(
+    entries: Sequence[Entry], *, prefix: str, strata: Sequence[str], arms: Sequence[str], has_check_digits: bool
+) -> ListQuality:
+    """Judge a list that was made elsewhere: its procedure is not known here, and its strata have the lengths they have.
+
+    `arms` are codes; `has_check_digits` says whether the numbers carry check digits as those made here do.
+    """
+    sequences = _by_stratum(entries, strata)
+    findings = [
+        *_judge_numbers([e.number for e in entries], prefix, has_check_digits=has_check_digits),
+        *_judge_places(entries, sequences),
+        *_judge_whether_numbers_tell(entries),
+    ]
+    for stratum, sequence in sequences.items():
+        if not sequence:
+            findings.append(Finding("quality.length", say("no entry at all"), stratum))
+        findings += _judge_codes([e.arm for e in sequence], arms, stratum)
+    return ListQuality(_figures_by_stratum(sequences, arms), tuple(findings))
 
 
 def judge_kit_list(entries: Sequence[KitEntry], *, prefix: str, kit_types: Sequence[tuple[str, int]]) -> ListQuality:
@@ -108,18 +123,65 @@ def judge_kit_list(entries: Sequence[KitEntry], *, prefix: str, kit_types: Seque
     return ListQuality((_figures("", [kit.kit_type for kit in in_order], codes),), tuple(findings))
 
 
+def _by_stratum(entries: Iterable[Entry], strata: Sequence[str]) -> dict[str, list[Entry]]:
+    """The entries of each stratum by position; those of other strata are left out."""
+    sequences: dict[str, list[Entry]] = {stratum: [] for stratum in strata}
+    for entry in sorted(entries, key=lambda entry: entry.position):
+        if entry.stratum in sequences:
+            sequences[entry.stratum].append(entry)
+    return sequences
+
+
+def _figures_by_stratum(sequences: Mapping[str, Sequence[Entry]], codes: Sequence[str]) -> tuple[SequenceFigures, ...]:
+    return tuple(_figures(stratum, [e.arm for e in sequence], codes) for stratum, sequence in sequences.items())
+
+
 def _figures(stratum: str, sequence: Sequence[str], codes: Sequence[str]) -> SequenceFigures:
     counts = Counter(sequence)
     longest_run = max((len(list(run)) for _, run in groupby(sequence)), default=0)
     return SequenceFigures(stratum, len(sequence), tuple((code, counts[code]) for code in codes), longest_run)
 
 
-def _judge_numbers(numbers: Sequence[str], prefix: str) -> Iterator[Finding]:
+def _judge_places(entries: Sequence[Entry], sequences: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:
+    strangers = len(entries) - sum(map(len, sequences.values()))
+    if strangers:
+        message = say("%(count)s entries stand in no stratum of the definition", count=strangers)
+        yield Finding("quality.stratum", message)
+    for stratum, sequence in sequences.items():
+        yield from _judge_count_from_one("position", [e.position for e in sequence], stratum)
+
+
+def _judge_procedure(
+    sequence: Sequence[str], arms: Sequence[tuple[str, int]], procedure: Procedure, length: int, stratum: str
+) -> Iterator[Finding]:
+    """Whether the procedure can have made one stratum: `sequence` are its arms, or words, by position."""
+    codes = [code for code, _ in arms]
+    match procedure:
+        case Minimisation():
+            yield from _judge_words(sequence, stratum)
+            return
+        case PermutedBlocks(block_sizes):
+            is_possible = _is_made_of_blocks(sequence, arms, block_sizes)
+        case RandomAllocationRule():
+            is_possible = _is_made_of_blocks(sequence, arms, (length,))
+        case conditional:
+            position = _first_impossible(sequence, codes, conditional, length)
+            if position is not None:
+                message = say("the procedure cannot have made entry %(position)s of this stratum", position=position)
+                yield Finding("quality.procedure", message, stratum)
+            is_possible = True
+    yield from _judge_codes(sequence, codes, stratum)
+    if not is_possible:
+        message = say("no succession of complete blocks in the ratio, the last one cut, makes this stratum")
+        yield Finding("quality.blocks", message, stratum)
+
+
+def _judge_numbers(numbers: Sequence[str], prefix: str, *, has_check_digits: bool = True) -> Iterator[Finding]:
     for number, times in Counter(numbers).items():
         if times > 1:
             message = say("number %(number)s is given %(times)s times", number=number, times=times)
             yield Finding("quality.number.duplicate", message)
-        if not has_valid_check_digits(number):
+        if has_check_digits and not has_valid_check_digits(number):
             yield Finding("quality.number.check_digits", say("number %(number)s: wrong check digits", number=number))
         if number.rstrip("0123456789") != prefix:
             message = say("number %(number)s: the prefix is not %(prefix)s", number=number, prefix=prefix)
@@ -143,6 +205,55 @@ def _judge_codes(found: Iterable[str], codes: Collection[str], stratum: str = ""
     if strangers:
         message = say("%(count)s entries have a code that the definition does not know", count=strangers)
         yield Finding("quality.code", message, stratum)
+
+
+_WORD = re.compile(r"[0-9a-f]{16}")
+
+
+def _judge_words(words: Sequence[str], stratum: str) -> Iterator[Finding]:
+    malformed = sum(1 for word in words if not _WORD.fullmatch(word))
+    if malformed:
+        message = say("%(count)s words are not 16 hex digits", count=malformed)
+        yield Finding("quality.word", message, stratum)
+    repeated = len(words) - len(set(words))
+    if repeated:
+        # By chance not once in a thousand of the longest tapes: a stream was read twice.
+        message = say("%(count)s words are equal to another", count=repeated)
+        yield Finding("quality.word.duplicate", message, stratum)
+
+
+FEWEST_OF_AN_ARM = 15
+"""With fewer entries of an arm, numbers can seem to tell it by chance; from here on not once in ten thousand lists."""
+
+
+def _judge_whether_numbers_tell(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """Numbers made elsewhere may show the arm to whoever sees two of them: by their size, or by one of their digits."""
+    times = Counter(entry.arm for entry in entries)
+    if len(times) < 2 or min(times.values()) < FEWEST_OF_AN_ARM:
+        return
+    by_size = sorted(entries, key=lambda entry: (len(entry.number), entry.number))
+    if len(list(groupby(entry.arm for entry in by_size))) == len(times):
+        yield Finding("quality.number.tells_arm", say("the arms stand apart when the entries are sorted by number"))
+    for place in range(1, min(len(entry.number) for entry in entries) + 1):
+        arms_of_digit: defaultdict[str, set[str]] = defaultdict(set)
+        for entry in entries:
+            arms_of_digit[entry.number[-place]].add(entry.arm)
+        if len(arms_of_digit) > 1 and all(len(arms) == 1 for arms in arms_of_digit.values()):
+            message = say("digit %(place)s of the numbers, from their end, tells the arm", place=place)
+            yield Finding("quality.number.tells_arm", message)
+
+
+def _first_impossible(sequence: Sequence[str], codes: Sequence[str], procedure: Conditional, length: int) -> int | None:
+    """The position (from 1) of the first entry that had no chance after the entries before it; None when all had."""
+    first, second = codes
+    so_far = dict.fromkeys(codes, 0)
+    for position, arm in enumerate(sequence[:length], start=1):
+        of_first = probability_of_first(procedure, so_far[first], so_far[second], length)
+        chance = {first: of_first, second: 1 - of_first}.get(arm, 0)
+        if chance == 0:
+            return position
+        so_far[arm] += 1
+    return None
 
 
 def _is_made_of_blocks(sequence: Sequence[str], arms: Sequence[tuple[str, int]], block_sizes: Collection[int]) -> bool:

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from rts.randomisation import tape
+from rts.randomisation.generation import SubjectListInputs, generate
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.permuted_blocks import PermutedBlocks, generate
+from rts.randomisation.procedures import Minimisation, PermutedBlocks, procedure_from
 from rts.refusal import FailedRule, Message, refuse, refuse_all, say
 
 _SEED = re.compile(r"[0-9A-Fa-f]{64}")
@@ -20,9 +22,11 @@ def regenerate(parameters: object) -> dict[str, object]:
     """The parameters with the list that they make: `rows` and `commitment`, and for kits `salts`.
 
     A subject list is asked for by `seed` (64 hex digits), `list_id`, `prefix`, `strata`, `arms` ([[code, weight], …]),
-    `block_sizes` and `length`; its rows are [stratum, position, number, arm, salt]. A kit list is asked for by `seed`,
-    `list_id`, `prefix` and `kit_types` ([[code, quantity], …]); its rows are [number, kit type, pick rank] in packaging
-    order.
+    `length`, and `block_sizes` or `procedure` (`procedure_from`); its rows are [stratum, position, number, arm, salt].
+    For minimisation `strata` may be left out; of its tape the stratum is empty and the word stands in place of the arm.
+    A kit list is asked for by `seed`, `list_id`, `prefix` and `kit_types` ([[code, quantity], …]); its rows are
+    [number, kit type, pick rank] in packaging order. An imported list is made from no parameters: `verification` is for
+    it.
 
     Raises Refusal (`invalid`) that names every unknown, missing or wrong key.
     """
@@ -30,27 +34,28 @@ def regenerate(parameters: object) -> dict[str, object]:
         raise refuse("invalid", "list.parameters.object", say("the parameters must be one JSON object"))
     if "kit_types" in parameters:
         return {**parameters, **_regenerate_kits(parameters)}
-    if "procedure" in parameters:
-        message = say("procedure is not available: only permuted blocks, given by block_sizes, can be regenerated")
-        raise refuse("invalid", "list.procedure.unavailable", message, "procedure")
     return {**parameters, **_regenerate_subjects(parameters)}
 
 
 def _regenerate_subjects(parameters: Mapping[str, Any]) -> dict[str, object]:
-    refuse_all("invalid", _failed_keys(parameters, _SUBJECT_KEYS))
+    procedure = procedure_from(parameters["procedure"]) if "procedure" in parameters else None
+    given = {key: value for key, value in parameters.items() if key != "procedure"}
+    if isinstance(procedure, Minimisation) and not given.get("strata"):
+        given["strata"] = [tape.STRATUM]
+    refuse_all("invalid", _failed_keys(given, _SUBJECT_KEYS if procedure else _SUBJECT_KEYS | _BLOCK_SIZES_KEY))
     made = generate(
-        PermutedBlocks(
-            seed=bytes.fromhex(parameters["seed"]),
-            list_id=parameters["list_id"],
-            prefix=parameters["prefix"],
-            strata=tuple(parameters["strata"]),
-            arms=tuple((code, weight) for code, weight in parameters["arms"]),
-            block_sizes=tuple(parameters["block_sizes"]),
-            length=parameters["length"],
+        SubjectListInputs(
+            seed=bytes.fromhex(given["seed"]),
+            list_id=given["list_id"],
+            prefix=given["prefix"],
+            strata=tuple(given["strata"]),
+            arms=tuple((code, weight) for code, weight in given["arms"]),
+            procedure=procedure or PermutedBlocks(tuple(given["block_sizes"])),
+            length=given["length"],
         )
     )
-    rows = [[e.stratum, e.position, e.number, e.arm, e.salt.hex()] for e in made.entries]
-    return {"rows": rows, "commitment": made.commitment}
+    rows = [[e.stratum, e.position, e.number, e.arm, e.salt.hex()] for e in made.entries()]
+    return {"rows": rows, "commitment": made.commitment()}
 
 
 def _regenerate_kits(parameters: Mapping[str, Any]) -> dict[str, object]:
@@ -120,8 +125,10 @@ _LIST_KEYS: dict[str, _Shape] = {
 _SUBJECT_KEYS: dict[str, _Shape] = _LIST_KEYS | {
     "strata": (_are_texts, say("strata must be a list of texts")),
     "arms": (_are_counts, say("arms must be a list of [code, whole number]")),
-    "block_sizes": (_are_whole_numbers, say("block_sizes must be a list of whole numbers")),
     "length": (_is_whole_number, say("length must be a whole number")),
+}
+_BLOCK_SIZES_KEY: dict[str, _Shape] = {
+    "block_sizes": (_are_whole_numbers, say("block_sizes must be a list of whole numbers")),
 }
 _KIT_KEYS: dict[str, _Shape] = _LIST_KEYS | {
     "kit_types": (_are_counts, say("kit_types must be a list of [code, whole number]")),

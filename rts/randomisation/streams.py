@@ -9,10 +9,10 @@ A word is 64 bits. It is held as an integer; compared as integers, words sort ex
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
-from operator import itemgetter
+from fractions import Fraction
+from itertools import chain, count
 from struct import Struct
 from typing import TypeVar
 
@@ -57,8 +57,7 @@ class ListStreams(NeverPrinted):
 
     def words(self, label: str, part: str = "") -> Iterator[int]:
         """The endless 64-bit words of a stream, four a block."""
-        for block in self.blocks(label, part):
-            yield from _FOUR_WORDS.unpack(block)
+        return chain.from_iterable(map(_FOUR_WORDS.unpack, self.blocks(label, part)))
 
 
 def draw_below(k: int, words: Iterable[int]) -> Iterator[int]:
@@ -76,7 +75,12 @@ def draw_below(k: int, words: Iterable[int]) -> Iterator[int]:
             yield high % k
 
 
-def arrange(slots: Sequence[Slot], words: Iterator[int]) -> list[Slot]:
+def arrange(slots: Iterable[Slot], words: Iterator[int]) -> list[Slot]:
     """`slots` in random order: each takes the next word and they are sorted by word; equal words keep slot order."""
-    # The slots come first in zip: with the words first, it would read a word too many before it saw the slots end.
-    return [slot for slot, _ in sorted(zip(slots, words, strict=False), key=itemgetter(1))]
+    # Sorting asks for the key of each slot once, in their order, and reads no word too many.
+    return sorted(slots, key=lambda _slot: next(words))
+
+
+def falls_within(word: int, share: Fraction) -> bool:
+    """Whether `word` falls within the first `share` (0 to 1) of all words: its high half is below ⌊2³² · share⌋."""
+    return word >> 32 < _HIGHS * share.numerator // share.denominator

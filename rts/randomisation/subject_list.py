@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from rts.randomisation.commitment import subject_leaf, tree_hash
 from rts.randomisation.numbers import draw_numbers, draw_salts
@@ -13,7 +14,10 @@ from rts.randomisation.streams import ListStreams
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Entry(NeverPrinted):
-    """One entry: its stratum, position in that stratum (from 1), randomisation number, arm code and salt (16 bytes)."""
+    """One entry: its stratum, position in that stratum (from 1), randomisation number, arm code and salt (16 bytes).
+
+    Of a tape the stratum is empty, and the word (16 hex digits) stands in place of the arm.
+    """
 
     stratum: str
     position: int
@@ -24,10 +28,29 @@ class Entry(NeverPrinted):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SubjectList(NeverPrinted):
-    """The entries in list order (strata in definition order, then position) and the commitment in hex digits."""
+    """A list, kept in columns because a list may have millions of entries.
 
-    entries: tuple[Entry, ...]
-    commitment: str
+    `strata` are (code, number of entries) in definition order; `numbers`, `arms` and `salts` are in list order: the
+    strata in that order, in each by position. They mean what they mean in `Entry`.
+    """
+
+    strata: tuple[tuple[str, int], ...]
+    numbers: Sequence[str]
+    arms: Sequence[str]
+    salts: Sequence[bytes]
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries in list order."""
+        columns = zip(self._places(), self.numbers, self.arms, self.salts, strict=True)
+        return (Entry(stratum, position, number, arm, salt) for (stratum, position), number, arm, salt in columns)
+
+    def commitment(self) -> str:
+        """The commitment to the list, in hex digits."""
+        columns = zip(self._places(), self.numbers, self.arms, self.salts, strict=True)
+        return tree_hash([subject_leaf(*place, number, arm, salt) for place, number, arm, salt in columns]).hex()
+
+    def _places(self) -> Iterator[tuple[str, int]]:
+        return ((stratum, position) for stratum, length in self.strata for position in range(1, length + 1))
 
 
 def complete_subject_list(
@@ -37,17 +60,7 @@ def complete_subject_list(
 
     Numbers and salts run on over the strata, from streams of their own.
     """
-    length = sum(map(len, arms_by_stratum.values()))
-    numbers = iter(draw_numbers(prefix, length, streams.words("numbers")))
-    salts = iter(draw_salts(length, streams.blocks("salts")))
-    entries = tuple(
-        Entry(stratum, position, next(numbers), arm, next(salts))
-        for stratum, arms in arms_by_stratum.items()
-        for position, arm in enumerate(arms, start=1)
-    )
-    return SubjectList(entries, commitment_of_entries(entries))
-
-
-def commitment_of_entries(entries: Iterable[Entry]) -> str:
-    """The commitment, in hex digits, of entries in list order."""
-    return tree_hash([subject_leaf(e.stratum, e.position, e.number, e.arm, e.salt) for e in entries]).hex()
+    strata = tuple((stratum, len(arms)) for stratum, arms in arms_by_stratum.items())
+    arms = list(chain.from_iterable(arms_by_stratum.values()))
+    numbers = draw_numbers(prefix, len(arms), streams.words("numbers"))
+    return SubjectList(strata, numbers, arms, draw_salts(len(arms), streams.blocks("salts")))

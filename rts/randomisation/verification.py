@@ -82,18 +82,19 @@ def _differences(name: str, text: str, columns: tuple[str, ...], commitment: str
 
 
 def _malformed(name: str, rows: list[list[str]], columns: tuple[str, ...]) -> Iterator[str]:
+    counted = [columns.index(column) for column in ("position", "rank") if column in columns]
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(columns):
             yield f"{name}, line {line}: {len(row)} values where {len(columns)} belong"
             continue
-        values = dict(zip(columns, row, strict=True))
-        for column in ("position", "rank"):
-            if column in values and not _WHOLE_NUMBER.fullmatch(values[column]):
-                yield f"{name}, line {line}: {column} is not a whole number from 1"
-        if not all(value.isascii() and value.isprintable() for value in row):
+        for at in counted:
+            if not _WHOLE_NUMBER.fullmatch(row[at]):
+                yield f"{name}, line {line}: {columns[at]} is not a whole number from 1"
+        values = "".join(row)
+        if not (values.isascii() and values.isprintable()):
             # U+001F inside a value would let two different rows have the same leaf.
             yield f"{name}, line {line}: a value holds other than printable ASCII characters"
-        if not _SALT.fullmatch(values["salt"]):
+        if not _SALT.fullmatch(row[-1]):
             yield f"{name}, line {line}: salt is not 32 hex digits in small letters"
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rts.refusal import Refusal, refuse, say
+
+_STEP = 2**20
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def locked_directory(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_new(path: Path, content: bytes, mode: int) -> None:
+def write_new(path: Path, content: bytes | bytearray, mode: int) -> None:
     """Create `path` with `content` and permission bits `mode`, durably.
 
     Raises Refusal `conflict` when it exists (it is left as it was) and `unavailable` when the disk refuses.
@@ -44,7 +48,7 @@ def replace(path: Path, content: bytes, mode: int) -> None:
 
 
 @contextmanager
-def _written_beside(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+def _written_beside(path: Path, content: bytes | bytearray, mode: int) -> Iterator[Path]:
     """A flushed temporary file in the same directory; gone afterwards, and the directory flushed."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -84,10 +88,48 @@ def disk_refused(path: Path, problem: OSError) -> Refusal:
 
 def read(path: Path) -> bytes:
     """The content of `path`. Raises Refusal `not_found` when there is none, `unavailable` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise refuse("not_found", "file.missing", say("There is no file %(name)s.", name=path.name)) from None
-    except OSError as problem:
-        message = say("%(name)s cannot be read (%(reason)s).", name=path.name, reason=problem.strerror)
-        raise refuse("unavailable", "file.read", message) from None
+    return OpenFile(path)[:]
+
+
+class OpenFile:
+    """A file opened for reading, of which a part is read when it is asked for: `file[start:stop]`.
+
+    It stays the same file when another is put in its place, and is closed when nobody holds it any longer. Raises
+    Refusal `not_found` when there is none, `unavailable` when it, or later a part of it, cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+            self._length = os.fstat(self._descriptor).st_size
+        except FileNotFoundError:
+            raise refuse("not_found", "file.missing", say("There is no file %(name)s.", name=path.name)) from None
+        except OSError as problem:
+            raise self._unreadable(problem) from None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._length)
+        try:
+            content = os.pread(self._descriptor, stop - start, start)
+        except OSError as problem:
+            raise self._unreadable(problem) from None
+        if len(content) < stop - start:
+            message = say("%(name)s was cut while it was being read.", name=self._name)
+            raise refuse("unavailable", "file.cut", message)
+        return content
+
+    def digest(self) -> str:
+        """SHA-256 of the content, in hex digits."""
+        found = hashlib.sha256()
+        for start in range(0, self._length, _STEP):
+            found.update(self[start : start + _STEP])
+        return found.hexdigest()
+
+    def _unreadable(self, problem: OSError) -> Refusal:
+        message = say("%(name)s cannot be read (%(reason)s).", name=self._name, reason=problem.strerror)
+        return refuse("unavailable", "file.read", message)

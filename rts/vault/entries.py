@@ -6,6 +6,7 @@ The same bytes stand in the sealed list file and, copied unchanged at activation
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import NoReturn
 
 from rts.refusal import refuse, say
@@ -13,13 +14,15 @@ from rts.refusal import refuse, say
 NUMBER_BYTES = 40
 ARM_BYTES = 64
 SALT_BYTES = 16
-RANK_BYTES = 4
-ENTRY_BYTES = NUMBER_BYTES + ARM_BYTES + SALT_BYTES + RANK_BYTES
+MOST_RANK = 2**32 - 1
+# Number and arm are filled up with zeros; the rank is big-endian.
+_FIELDS = Struct(f">{NUMBER_BYTES}s{ARM_BYTES}s{SALT_BYTES}sI")
+ENTRY_BYTES = _FIELDS.size
 # With the four length bytes of a box this is exactly one step: every record of every list has the same length.
 ENTRY_PAD_TO = 128
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ListEntry:
     """What one sealed record says. Reveals an arm, so its `repr` says nothing and it cannot be compared.
 
@@ -68,14 +71,9 @@ def pack_entry(entry: ListEntry) -> bytes:
     """
     if len(entry.salt) != SALT_BYTES:
         raise refuse("invalid", "entry.salt", say("The salt of an entry has 16 bytes."), "salt")
-    if not 0 <= entry.pick_rank < 2 ** (8 * RANK_BYTES):
+    if not 0 <= entry.pick_rank <= MOST_RANK:
         raise refuse("invalid", "entry.pick_rank", say("The pick rank of a kit is outside its range."), "pick_rank")
-    return (
-        _code("number", entry.number).ljust(NUMBER_BYTES, b"\x00")
-        + _code("arm", entry.arm).ljust(ARM_BYTES, b"\x00")
-        + entry.salt
-        + entry.pick_rank.to_bytes(RANK_BYTES, "big")
-    )
+    return _FIELDS.pack(_code("number", entry.number), _code("arm", entry.arm), entry.salt, entry.pick_rank)
 
 
 def unpack_entry(plaintext: bytes) -> ListEntry:
@@ -83,11 +81,8 @@ def unpack_entry(plaintext: bytes) -> ListEntry:
     # Asked beforehand: a decoding error would carry the plaintext.
     if len(plaintext) != ENTRY_BYTES or not plaintext[: NUMBER_BYTES + ARM_BYTES].isascii():
         raise refuse("unavailable", "entry.format", say("What was opened is not an entry of a list."))
-    number, rest = plaintext[:NUMBER_BYTES], plaintext[NUMBER_BYTES:]
-    arm, salt, rank = rest[:ARM_BYTES], rest[ARM_BYTES:-RANK_BYTES], rest[-RANK_BYTES:]
-    return ListEntry(
-        number.rstrip(b"\x00").decode("ascii"), arm.rstrip(b"\x00").decode("ascii"), salt, int.from_bytes(rank, "big")
-    )
+    number, arm, salt, rank = _FIELDS.unpack(plaintext)
+    return ListEntry(number.rstrip(b"\x00").decode("ascii"), arm.rstrip(b"\x00").decode("ascii"), salt, rank)
 
 
 def is_code(text: str) -> bool:

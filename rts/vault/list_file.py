@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ KINDS = ("subjects", "kits")
 INPUTS_PAD_TO = 4096
 RECORD_BYTES = box_length(ENTRY_BYTES, ENTRY_PAD_TO)
 END_OF_MANIFEST = b"\n\n"
+FIRST_READ = 2**16
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,11 @@ def write_list_file(
 
 @dataclass(frozen=True, repr=False)
 class ListFile:
-    """A sealed list file that was read: its manifest, and its records still sealed."""
+    """A sealed list file: its manifest, and its records still sealed, each read from the file when it is asked for."""
 
     manifest: Manifest
     manifest_digest: bytes
-    digest: str
-    _content: bytes
+    _content: atomic_files.OpenFile
     _start: int
 
     def __repr__(self) -> str:
@@ -132,19 +132,18 @@ class ListFile:
 
     @classmethod
     def read(cls, path: Path, digest: str | None = None) -> ListFile:
-        """Read a list file and check its structure, and its whole content when its recorded `digest` (hex) is given.
+        """Open a list file and check its structure, and its whole content when its recorded `digest` (hex) is given.
 
         Raises Refusal `not_found` when there is none, `unavailable` when the disk refuses, `invalid` when it is of
         an unknown format, truncated, extended or edited. Without `digest` an edited record is found when it is opened.
         """
-        content = atomic_files.read(path)
-        found = hashlib.sha256(content).hexdigest()
-        if digest is not None and found != digest:
+        content = atomic_files.OpenFile(path)
+        if digest is not None and content.digest() != digest:
             message = say("%(name)s is not the file that was sealed: its digest differs.", name=path.name)
             raise refuse("invalid", "list_file.digest", message)
-        head, separator, rest = content.partition(END_OF_MANIFEST)
-        fields = _manifest_fields(head) if separator else None
-        if fields is None:
+        head = _head(content)
+        fields = None if head is None else _manifest_fields(head)
+        if head is None or fields is None:
             message = say(
                 "%(name)s does not begin with the manifest of a list: it is truncated or edited.", name=path.name
             )
@@ -157,18 +156,20 @@ class ListFile:
             message = say("The manifest of %(name)s was edited.", name=path.name)
             raise refuse("invalid", "list_file.manifest", message)
         manifest, inputs_bytes = parsed
-        expected = manifest.entry_count * RECORD_BYTES + inputs_bytes
-        if len(rest) < expected:
-            message = say(
-                "%(name)s is truncated: %(missing)s bytes are missing.", name=path.name, missing=expected - len(rest)
-            )
+        start = len(head) + len(END_OF_MANIFEST)
+        excess = len(content) - (start + manifest.entry_count * RECORD_BYTES + inputs_bytes)
+        if excess < 0:
+            message = say("%(name)s is truncated: %(missing)s bytes are missing.", name=path.name, missing=-excess)
             raise refuse("invalid", "list_file.truncated", message)
-        if len(rest) > expected:
-            message = say(
-                "%(name)s was extended: it has %(extra)s bytes too many.", name=path.name, extra=len(rest) - expected
-            )
+        if excess > 0:
+            message = say("%(name)s was extended: it has %(extra)s bytes too many.", name=path.name, extra=excess)
             raise refuse("invalid", "list_file.extended", message)
-        return cls(manifest, hashlib.sha256(head).digest(), found, content, len(head) + len(separator))
+        return cls(manifest, hashlib.sha256(head).digest(), content, start)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole file, in hex digits."""
+        return self._content.digest()
 
     def boxes(self) -> Iterator[tuple[EntryContext, bytes]]:
         """Place and sealed bytes of every record, in list order: what activation copies into the database."""
@@ -188,8 +189,8 @@ class ListFile:
 
     def inputs(self, key: WrappedKey) -> Sealed:
         """Seed, block sizes and all other inputs of the list: a JSON object (`open_inputs`)."""
-        box = self._content[self._start + self.manifest.entry_count * RECORD_BYTES :]
-        return Sealed(box, EntryContext(self.manifest_digest, "", 0), key)
+        start = self._start + self.manifest.entry_count * RECORD_BYTES
+        return Sealed(self._content[start : len(self._content)], EntryContext(self.manifest_digest, "", 0), key)
 
     def entries(self, key: WrappedKey, opener: Opener) -> Iterator[tuple[EntryContext, ListEntry]]:
         """Place and content of every entry, in list order. Raises Refusal `unavailable` for an altered record."""
@@ -198,12 +199,22 @@ class ListFile:
 
     def meets_commitment(self, key: WrappedKey, opener: Opener) -> bool:
         """Whether the entries, all opened, are the ones the manifest's commitment was published for."""
-        entries = [entry for _, entry in self.entries(key, opener)]
+        entries = (entry for _, entry in self.entries(key, opener))
         return _commitment(self.manifest, entries) == self.manifest.commitment
 
     def _box(self, index: int) -> bytes:
         start = self._start + index * RECORD_BYTES
         return self._content[start : start + RECORD_BYTES]
+
+
+def _head(content: atomic_files.OpenFile) -> bytes | None:
+    """The bytes of the manifest, or None when nothing ends it. The records are not read."""
+    length = FIRST_READ
+    while END_OF_MANIFEST not in (beginning := content[:length]):
+        if length >= len(content):
+            return None
+        length *= 2
+    return beginning.partition(END_OF_MANIFEST)[0]
 
 
 def open_inputs(sealed: Sealed, opener: Opener) -> dict[str, Any]:
@@ -214,17 +225,17 @@ def open_inputs(sealed: Sealed, opener: Opener) -> dict[str, Any]:
 
 def _seal(
     manifest: Manifest, entries: Sequence[ListEntry], inputs: Mapping[str, object], vault: Vault, key: WrappedKey
-) -> tuple[bytes, bytes]:
+) -> tuple[bytearray, bytes]:
     """The file's content and its manifest's digest."""
     inputs_text = json.dumps(inputs, ensure_ascii=False, sort_keys=True).encode()
     head = _render_manifest(manifest, box_length(len(inputs_text), INPUTS_PAD_TO))
     digest = hashlib.sha256(head).digest()
-    boxes = [
-        vault.seal(key, pack_entry(entry), EntryContext(digest, stratum, position), ENTRY_PAD_TO).box
-        for entry, (stratum, position) in zip(entries, manifest.places(), strict=True)
-    ]
-    boxes.append(vault.seal(key, inputs_text, EntryContext(digest, "", 0), INPUTS_PAD_TO).box)
-    return head + END_OF_MANIFEST + b"".join(boxes), digest
+    # Grown in place: boxes kept apart until the end would need the memory of the file twice.
+    content = bytearray(head + END_OF_MANIFEST)
+    for entry, (stratum, position) in zip(entries, manifest.places(), strict=True):
+        content += vault.seal(key, pack_entry(entry), EntryContext(digest, stratum, position), ENTRY_PAD_TO).box
+    content += vault.seal(key, inputs_text, EntryContext(digest, "", 0), INPUTS_PAD_TO).box
+    return content, digest
 
 
 def _render_manifest(manifest: Manifest, inputs_bytes: int) -> bytes:
@@ -301,7 +312,7 @@ def _manifest_rules(manifest: Manifest) -> Iterator[FailedRule]:
         yield FailedRule("list_file.strata", message, "strata")
 
 
-def _commitment(manifest: Manifest, entries: Sequence[ListEntry]) -> str:
+def _commitment(manifest: Manifest, entries: Iterable[ListEntry]) -> str:
     """The Merkle tree hash over the entries in list order, as hex (`rts.randomisation.commitment`)."""
     leaves = [
         kit_leaf(position, entry.number, entry.arm, entry.pick_rank, entry.salt)

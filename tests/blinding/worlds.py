@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from rts.access.actor import service
 from rts.conduct import generating_lists
-from rts.randomisation import permuted_blocks
+from rts.randomisation import generation
 from rts.randomisation.kit_list import generate_kits
 from rts.store.sealed_rows import open_entry, open_kits
 from rts.store.tables import Kit, ListEntry, Subject
@@ -79,9 +79,9 @@ def _lists_as_in(name: str) -> Iterator[None]:
             # With the order of arms exchanged, each random word falls on the other arm; the record says so, so that
             # the list can be regenerated from it.
             patch.setattr(
-                permuted_blocks,
+                generation,
                 "generate",
-                lambda inputs, make=permuted_blocks.generate: make(replace(inputs, arms=inputs.arms[::-1])),
+                lambda inputs, make=generation.generate: make(replace(inputs, arms=inputs.arms[::-1])),
             )
             patch.setattr(
                 generating_lists,

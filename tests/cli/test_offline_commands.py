@@ -81,6 +81,27 @@ def test_a_list_is_regenerated_as_the_vectors_say(rts: Rts, tmp_path: Path, vect
     assert json.loads(result.stdout) == vector
 
 
+@pytest.mark.requirement("LIST-01")
+@pytest.mark.parametrize("vector", LISTS["conditional"], ids=lambda vector: vector["procedure"]["name"])
+def test_a_list_of_a_procedure_is_regenerated_as_the_vectors_say(rts: Rts, vector: dict[str, Any]) -> None:
+    parameters = {key: value for key, value in vector.items() if key not in {"arms_in_order", "commitment"}}
+
+    answer = json.loads(rts("list", "regenerate", "-", "--json", input=json.dumps(parameters)).stdout)
+
+    assert "".join(row[3] for row in answer["rows"]) == vector["arms_in_order"]
+    assert answer["commitment"] == vector["commitment"]
+
+
+def test_a_procedure_that_cannot_be_is_told_by_field_and_rule(rts: Rts) -> None:
+    parameters = {**LISTS["conditional"][0], "procedure": {"name": "biased-coin", "probability": 0.667}}
+
+    result = rts("list", "regenerate", "-", "--json", input=json.dumps(parameters))
+
+    assert result.exit_code == 3
+    assert "procedure.probability must be a text" in result.stderr
+    assert "0.667" not in result.stderr
+
+
 def test_a_slip_in_json_is_told_with_its_line_and_nothing_of_the_text(rts: Rts, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{\n"seed": "abc"\n"list_id": 1}', "utf-8")
 

@@ -1,32 +1,37 @@
 """Permuted blocks: ratio kept, every arrangement equally likely, bad inputs refused by name."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from itertools import islice, permutations, product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rts.randomisation.commitment import subject_leaf, tree_hash
+from rts.randomisation.generation import SubjectListInputs, generate
 from rts.randomisation.numbers import has_valid_check_digits
-from rts.randomisation.permuted_blocks import PermutedBlocks, arms_of_stratum, generate
+from rts.randomisation.permuted_blocks import arms_of_stratum
+from rts.randomisation.procedures import PermutedBlocks, RandomAllocationRule
 from rts.randomisation.streams import ListStreams, draw_below
 from rts.refusal import Refusal
 
-TWO_ARMS = PermutedBlocks(
+REFERENCE = json.loads((Path(__file__).parent / "procedures_reference.json").read_text("utf-8"))
+TWO_ARMS = SubjectListInputs(
     seed=bytes(range(32)),
     list_id="L1",
     prefix="R",
     strata=("low", "high"),
     arms=(("xq", 1), ("zv", 1)),
-    block_sizes=(4, 6),
+    procedure=PermutedBlocks((4, 6)),
     length=20,
 )
 
 # Upper points of chi-square by degrees of freedom: one true list in a thousand, one in a million, lies above.
-CHI_SQUARE_1E_3 = {5: 20.515, 19: 43.820}
-CHI_SQUARE_1E_6 = {5: 35.888, 19: 63.677}
+CHI_SQUARE_1E_3 = {row["df"]: row["chi2_crit_1e-3"] for row in REFERENCE["uniformity_test"].values()}
+CHI_SQUARE_1E_6 = {row["df"]: row["chi2_crit_1e-6"] for row in REFERENCE["uniformity_test"].values()}
 
 
 @st.composite
@@ -35,19 +40,28 @@ def inputs(draw):
     codes = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
     names = draw(st.lists(codes, min_size=len(weights), max_size=len(weights), unique=True))
     multiples = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
-    return PermutedBlocks(
+    return SubjectListInputs(
         seed=draw(st.binary(min_size=32, max_size=32)),
         list_id=draw(codes),
         prefix=draw(st.from_regex(r"[A-Z]{1,3}", fullmatch=True)),
         strata=tuple(draw(st.lists(codes, min_size=1, max_size=3, unique=True))),
         arms=tuple(zip(names, weights, strict=True)),
-        block_sizes=tuple(multiple * sum(weights) for multiple in multiples),
+        procedure=PermutedBlocks(tuple(multiple * sum(weights) for multiple in multiples)),
         length=draw(st.integers(1, 40)),
     )
 
 
 def arms_in(subject_list, stratum):
-    return [entry.arm for entry in subject_list.entries if entry.stratum == stratum]
+    return [entry.arm for entry in subject_list.entries() if entry.stratum == stratum]
+
+
+def in_blocks(inputs, *sizes):
+    return replace(inputs, procedure=PermutedBlocks(sizes))
+
+
+def arms_from(inputs, sizes, order):
+    """The arms of a stratum from scripted words."""
+    return arms_of_stratum(inputs.arms, inputs.procedure.block_sizes, inputs.length, sizes, order)
 
 
 def chi_square(observed, cells, draws):
@@ -61,8 +75,8 @@ def chi_square(observed, cells, draws):
 
 @given(inputs())
 def test_every_complete_block_keeps_the_ratio(given_inputs):
-    one_size = replace(given_inputs, block_sizes=given_inputs.block_sizes[:1])
-    (size,) = one_size.block_sizes
+    size = given_inputs.procedure.block_sizes[0]
+    one_size = in_blocks(given_inputs, size)
     parts = size // sum(weight for _, weight in one_size.arms)
     made = generate(one_size)
     for stratum in one_size.strata:
@@ -74,7 +88,7 @@ def test_every_complete_block_keeps_the_ratio(given_inputs):
 @given(inputs())
 def test_blocks_of_several_sizes_stand_where_the_stream_of_sizes_says(given_inputs):
     made = generate(given_inputs)
-    ascending = sorted(given_inputs.block_sizes)
+    ascending = sorted(given_inputs.procedure.block_sizes)
     weights = dict(given_inputs.arms)
     ratio_sum = sum(weights.values())
     streams = ListStreams(given_inputs.seed, "rts/permuted-blocks/1", given_inputs.list_id)
@@ -93,7 +107,7 @@ def test_blocks_of_several_sizes_stand_where_the_stream_of_sizes_says(given_inpu
 
 @given(inputs())
 def test_positions_count_from_one_and_numbers_are_distinct_and_valid(given_inputs):
-    entries = generate(given_inputs).entries
+    entries = list(generate(given_inputs).entries())
 
     assert [(entry.stratum, entry.position) for entry in entries] == [
         (stratum, position) for stratum in given_inputs.strata for position in range(1, given_inputs.length + 1)
@@ -119,35 +133,53 @@ def test_equal_inputs_make_equal_lists(given_inputs):
 
 
 def test_the_order_in_which_block_sizes_are_written_does_not_matter():
-    assert generate(TWO_ARMS) == generate(replace(TWO_ARMS, block_sizes=(6, 4)))
+    assert generate(TWO_ARMS) == generate(in_blocks(TWO_ARMS, 6, 4))
 
 
 @pytest.mark.parametrize("other", [{"seed": bytes(32)}, {"list_id": "L2"}])
 def test_another_seed_or_list_makes_other_arms_numbers_and_salts(other):
-    first, second = generate(TWO_ARMS).entries, generate(replace(TWO_ARMS, **other)).entries
-    for field in ("arm", "number", "salt"):
-        assert [getattr(entry, field) for entry in first] != [getattr(entry, field) for entry in second]
+    first, second = generate(TWO_ARMS), generate(replace(TWO_ARMS, **other))
+    for column in ("arms", "numbers", "salts"):
+        assert getattr(first, column) != getattr(second, column)
 
 
 def test_numbers_and_salts_do_not_change_with_arms_or_block_sizes():
-    exchanged = replace(TWO_ARMS, arms=(("zv", 1), ("xq", 1)), block_sizes=(2,))
+    first, second = generate(TWO_ARMS), generate(in_blocks(replace(TWO_ARMS, arms=(("zv", 1), ("xq", 1))), 2))
 
-    seen = [(entry.number, entry.salt) for entry in generate(TWO_ARMS).entries]
+    assert first.arms != second.arms
+    assert (first.numbers, first.salts) == (second.numbers, second.salts)
 
-    assert seen == [(entry.number, entry.salt) for entry in generate(exchanged).entries]
+
+@given(inputs())
+def test_numbers_and_salts_share_nothing_with_strata_arms_and_blocks(given_inputs):
+    renamed = tuple(f"{place} other" for place, _ in enumerate(given_inputs.strata))
+    other = replace(given_inputs, strata=renamed, arms=(("xq", 1), ("zv", 1)), procedure=PermutedBlocks((2,)))
+
+    first, second = generate(given_inputs), generate(other)
+
+    assert (first.numbers, first.salts) == (second.numbers, second.salts)
+
+
+@given(inputs())
+def test_the_arms_of_a_stratum_are_the_same_whatever_other_strata_there_are(given_inputs):
+    made = generate(given_inputs)
+    for stratum in given_inputs.strata:
+        alone = generate(replace(given_inputs, strata=(stratum,)))
+        assert arms_in(made, stratum) == alone.arms
 
 
 def test_the_commitment_is_the_root_over_the_entries_in_list_order():
     made = generate(TWO_ARMS)
-    leaves = [subject_leaf(e.stratum, e.position, e.number, e.arm, e.salt) for e in made.entries]
+    leaves = [subject_leaf(e.stratum, e.position, e.number, e.arm, e.salt) for e in made.entries()]
     assert len(leaves) == 40
-    assert made.commitment == tree_hash(leaves).hex()
+    assert made.commitment() == tree_hash(leaves).hex()
 
 
 @pytest.mark.requirement("LIST-03")
 def test_nothing_of_a_list_is_ever_printed():
     made = generate(TWO_ARMS)
-    printed = [repr(TWO_ARMS), str(TWO_ARMS), f"{made}", repr(made.entries[0]), "%s" % (made.entries[:1],)]  # noqa: UP031
+    first = next(made.entries())
+    printed = [repr(TWO_ARMS), str(TWO_ARMS), f"{made}", repr(first), "%s" % ((first,),)]  # noqa: UP031
     assert printed == ["<sealed>", "<sealed>", "<sealed>", "<sealed>", "(<sealed>,)"]
 
 
@@ -156,9 +188,9 @@ def test_nothing_of_a_list_is_ever_printed():
 
 def arrangements_by_word_order(block_size, arms):
     """How often each arrangement of one block comes from each order that its words can have."""
-    one_block = replace(TWO_ARMS, arms=arms, block_sizes=(block_size,), length=block_size)
     return Counter(
-        tuple(arms_of_stratum(one_block, iter([]), iter(words))) for words in permutations(range(block_size))
+        tuple(arms_of_stratum(arms, [block_size], block_size, iter([]), iter(words)))
+        for words in permutations(range(block_size))
     )
 
 
@@ -182,8 +214,8 @@ def test_over_all_orders_of_words_every_arrangement_comes_equally_often(block_si
 
 
 def test_equal_words_leave_arms_in_definition_order():
-    one_block = replace(TWO_ARMS, block_sizes=(4,), length=4)
-    assert arms_of_stratum(one_block, iter([]), iter([7, 7, 7, 7])) == ["xq", "xq", "zv", "zv"]
+    one_block = in_blocks(replace(TWO_ARMS, length=4), 4)
+    assert arms_from(one_block, iter([]), iter([7, 7, 7, 7])) == ["xq", "xq", "zv", "zv"]
 
 
 def test_over_all_words_every_succession_of_block_sizes_comes_equally_often():
@@ -191,7 +223,7 @@ def test_over_all_words_every_succession_of_block_sizes_comes_equally_often():
     seen = Counter()
     for choices in product((0, 1), repeat=3):
         sizes = iter([choice << 32 for choice in choices])
-        arms = arms_of_stratum(replace(TWO_ARMS, length=12), sizes, iter(range(100, 0, -1)))
+        arms = arms_from(replace(TWO_ARMS, length=12), sizes, iter(range(100, 0, -1)))
         seen["".join(arm[0] for arm in arms)] += 1
     assert seen == {
         "zzxxzzxxzzxx": 1,
@@ -204,39 +236,75 @@ def test_over_all_words_every_succession_of_block_sizes_comes_equally_often():
 
 def test_one_block_size_takes_no_word_and_several_take_one_a_block():
     sizes = iter([0, 0, 0, 0, 0, 0])
-    arms_of_stratum(replace(TWO_ARMS, block_sizes=(4,)), sizes, iter(range(100)))
+    arms_from(in_blocks(TWO_ARMS, 4), sizes, iter(range(100)))
     assert len(list(sizes)) == 6
 
     sizes = iter([0, 0, 0, 0, 0, 0])
-    arms_of_stratum(TWO_ARMS, sizes, iter(range(100)))
+    arms_from(TWO_ARMS, sizes, iter(range(100)))
     assert len(list(sizes)) == 1
 
 
 def blocks_of_list(block_size, blocks):
     """The blocks of a long list, as tuples of arms."""
-    one_stratum = replace(TWO_ARMS, strata=("all",), block_sizes=(block_size,), length=block_size * blocks)
+    one_stratum = in_blocks(replace(TWO_ARMS, strata=("all",), length=block_size * blocks), block_size)
     arms = arms_in(generate(one_stratum), "all")
     return Counter(tuple(arms[start : start + block_size]) for start in range(0, len(arms), block_size))
 
 
-def naive_shuffle(slots, words):
+def naive_shuffle(slots, below):
     """Every place is swapped with any place: the classic fault."""
     arms = list(slots)
     for place in range(len(arms)):
-        other = next(draw_below(len(arms), words))
+        other = below(len(arms))
         arms[place], arms[other] = arms[other], arms[place]
-    return tuple(arms)
+    return "".join(arms)
 
 
-def fill_from_arms_with_places_left(slots, words):
+def sattolo_shuffle(slots, below):
+    """A place is never swapped with itself: off by one, and only cycles come out. AABB then never comes at all."""
+    arms = list(slots)
+    for place in range(len(arms) - 1, 0, -1):
+        other = below(place)
+        arms[place], arms[other] = arms[other], arms[place]
+    return "".join(arms)
+
+
+def fill_from_arms_with_places_left(slots, below):
     """Each place draws evenly among the arms that have places left: AABB then comes in a quarter of all blocks."""
     left = Counter(slots)
     arms = []
     for _ in slots:
         open_arms = [arm for arm in left if left[arm]]
-        arms.append(open_arms[next(draw_below(len(open_arms), words))])
+        arms.append(open_arms[below(len(open_arms))])
         left[arms[-1]] -= 1
-    return tuple(arms)
+    return "".join(arms)
+
+
+def over_all_draws(shuffle, ranges):
+    """How often each arrangement of AABB comes from each succession of draws."""
+    counts = Counter()
+    for draws in product(*map(range, ranges)):
+        left = iter(draws)
+        counts[shuffle("AABB", lambda _k, left=left: next(left))] += 1
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("faulty", "ranges", "published"),
+    [
+        (naive_shuffle, (4, 4, 4, 4), "naive_swap_any"),
+        (sattolo_shuffle, (3, 2, 1), "sattolo_off_by_one"),
+    ],
+)
+def test_the_planted_shuffles_have_the_faults_they_are_known_for(faulty, ranges, published):
+    reference = REFERENCE["biased_shuffle_to_detect"][published]
+
+    counts = over_all_draws(faulty, ranges)
+
+    assert len(reference) in {5, 6}
+    assert {arms: [times, counts.total()] for arms, times in counts.items()} == {
+        arms: row[:2] for arms, row in reference.items()
+    }
 
 
 @pytest.mark.parametrize(("block_size", "cells"), [(4, 6), (6, 20)])
@@ -248,13 +316,13 @@ def test_the_arrangements_of_a_long_list_are_uniform(block_size, cells):
     assert chi_square(observed, cells, 20_000) < CHI_SQUARE_1E_3[cells - 1]
 
 
-@pytest.mark.parametrize("faulty", [naive_shuffle, fill_from_arms_with_places_left])
+@pytest.mark.parametrize("faulty", [naive_shuffle, sattolo_shuffle, fill_from_arms_with_places_left])
 @pytest.mark.parametrize(("block_size", "cells"), [(4, 6), (6, 20)])
 def test_the_same_measure_finds_a_biased_shuffle(faulty, block_size, cells):
     words = ListStreams(bytes(range(32)), "biased", "L1").words("order")
-    slots = ["xq"] * (block_size // 2) + ["zv"] * (block_size // 2)
+    slots = "A" * (block_size // 2) + "B" * (block_size // 2)
 
-    observed = Counter(faulty(slots, words) for _ in range(20_000))
+    observed = Counter(faulty(slots, lambda k: next(draw_below(k, words))) for _ in range(20_000))
 
     assert chi_square(observed, cells, 20_000) > CHI_SQUARE_1E_6[cells - 1]
 
@@ -283,15 +351,17 @@ def test_the_same_measure_finds_a_biased_shuffle(faulty, block_size, cells):
         ({"arms": (("xq", 1), ("xq", 1))}, [("list.arms.distinct", "arms")]),
         ({"arms": (("xq", 1), ("", 1))}, [("list.arms.code", "arms")]),
         ({"arms": (("xq", 2), ("zv", 0))}, [("list.arms.weight", "arms")]),
-        ({"block_sizes": ()}, [("list.block_sizes.count", "block_sizes")]),
-        ({"block_sizes": (4, 4)}, [("list.block_sizes.distinct", "block_sizes")]),
-        ({"block_sizes": (4, 5)}, [("list.block_sizes.multiple", "block_sizes")]),
-        ({"block_sizes": (0, 4)}, [("list.block_sizes.range", "block_sizes")]),
-        ({"block_sizes": (10**10,)}, [("list.block_sizes.range", "block_sizes")]),
-        ({"arms": (("xq", 2), ("zv", 1)), "block_sizes": (4,)}, [("list.block_sizes.multiple", "block_sizes")]),
+        ({"procedure": PermutedBlocks((4, 5))}, [("list.block_sizes.multiple", "block_sizes")]),
+        (
+            {"arms": (("xq", 2), ("zv", 1)), "procedure": PermutedBlocks((4,))},
+            [("list.block_sizes.multiple", "block_sizes")],
+        ),
+        ({"procedure": RandomAllocationRule(), "length": 21}, [("list.length.multiple", "length")]),
         ({"length": 0}, [("list.length.positive", "length")]),
         ({"length": -4}, [("list.length.positive", "length")]),
         ({"length": 45_000_001}, [("list.entries.most", "length")]),
+        ({"length": 10**9}, [("list.entries.most", "length")]),
+        ({"strata": ("",)}, [("list.strata.code", "strata")]),
         ({"seed": b"", "length": 0}, [("list.seed.length", "seed"), ("list.length.positive", "length")]),
     ],
 )
@@ -307,7 +377,12 @@ def test_bad_inputs_are_refused_naming_field_and_rule(changed, expected):
 @pytest.mark.requirement("LIST-03")
 def test_a_refusal_tells_neither_seed_nor_arms_nor_block_sizes():
     with pytest.raises(Refusal) as refusal:
-        replace(TWO_ARMS, seed=b"canary-seed", arms=(("canary", 1), ("canary", 0)), block_sizes=(7717, 7717))
+        replace(
+            TWO_ARMS,
+            seed=b"canary-seed",
+            arms=(("canary", 2), ("canary", 0)),
+            procedure=PermutedBlocks((7717,)),
+        )
 
     assert len(refusal.value.failed) == 4
     for secret in ("canary", "7717", b"canary-seed".hex()):
@@ -320,6 +395,13 @@ def test_the_most_entries_that_can_be_numbered_are_accepted():
 
 
 def test_a_block_longer_than_the_list_is_cut():
-    made = generate(replace(TWO_ARMS, strata=("all",), block_sizes=(40,), length=10))
-    whole = generate(replace(TWO_ARMS, strata=("all",), block_sizes=(40,), length=40))
+    made = generate(in_blocks(replace(TWO_ARMS, strata=("all",), length=10), 40))
+    whole = generate(in_blocks(replace(TWO_ARMS, strata=("all",), length=40), 40))
     assert arms_in(made, "all") == list(islice(arms_in(whole, "all"), 10))
+
+
+def test_the_random_allocation_rule_is_one_block_of_the_whole_stratum():
+    rule = replace(TWO_ARMS, arms=(("xq", 3), ("zv", 1)), procedure=RandomAllocationRule())
+
+    assert generate(rule) == generate(in_blocks(rule, 20))
+    assert Counter(arms_in(generate(rule), "low")) == {"xq": 15, "zv": 5}

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from rts.randomisation.regenerate import regenerate
-from rts.refusal import Refusal
 
 VECTORS = json.loads((Path(__file__).parent / "list_vectors.json").read_text(encoding="utf-8"))
-ANSWER = {"rows", "salts", "commitment"}
+ANSWER = {"rows", "arms_in_order", "salts", "commitment"}
 
 
 def parameters_of(vector):
@@ -42,13 +41,13 @@ def test_a_kit_list_is_regenerated_byte_for_byte():
     assert json.dumps(regenerated) == json.dumps(vector)
 
 
+@pytest.mark.requirement("LIST-01")
 @pytest.mark.parametrize("case", range(4))
-def test_a_procedure_that_does_not_exist_yet_is_refused_by_name(case):
+def test_the_list_of_a_procedure_is_regenerated_byte_for_byte(case):
     vector = VECTORS["conditional"][case]
-    parameters = {key: value for key, value in vector.items() if key not in {"arms_in_order", "commitment"}}
 
-    with pytest.raises(Refusal) as refusal:
-        regenerate(parameters)
+    regenerated = regenerate(parameters_of(vector))
 
-    assert refusal.value.rules == ("list.procedure.unavailable",)
-    assert refusal.value.failed[0].field == "procedure"
+    assert len(regenerated["rows"]) == 20
+    assert "".join(row[3] for row in regenerated["rows"]) == vector["arms_in_order"]
+    assert regenerated["commitment"] == vector["commitment"]

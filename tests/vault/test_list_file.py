@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rts.entropy import ReplayedEntropy
+from rts.randomisation.commitment import subject_leaf, tree_hash
 from rts.refusal import Refusal
 from rts.vault.entries import EntryContext, ListEntry, pack_entry, unpack_entry
 from rts.vault.keyring import Keyring
@@ -368,3 +369,44 @@ def test_the_keys_file_names_the_keyring_as_recipient(written: ListFileFacts, va
         (vault.keyring.keyring_id, "keyring")
     ]
     assert keys.for_keyring(vault.keyring) == written.key
+
+
+# Reading
+
+
+def test_a_list_file_stays_the_one_that_was_opened_when_another_is_put_in_its_place(
+    written: ListFileFacts, vault: Vault
+) -> None:
+    file = ListFile.read(written.path, written.digest)
+    other = written.path.with_name("other")
+    other.write_bytes(b"another file")
+    other.replace(written.path)
+
+    assert file.digest == written.digest
+    assert file.meets_commitment(written.key, vault.opener(untraced))
+
+
+def test_a_list_file_that_is_cut_while_it_is_read_is_refused(written: ListFileFacts, vault: Vault) -> None:
+    file = ListFile.read(written.path, written.digest)
+    with written.path.open("r+b") as stream:
+        stream.truncate(len(written.path.read_bytes()) - 4096 - 5 * RECORD_BYTES)
+
+    with pytest.raises(Refusal) as refused:
+        list(file.boxes())
+
+    assert (refused.value.code, refused.value.rules) == ("unavailable", ("file.cut",))
+
+
+def test_a_manifest_longer_than_the_first_part_read_is_read_whole(
+    tmp_path: Path, vault: Vault, manifest_of: ManifestOf
+) -> None:
+    entries = [ListEntry(f"R{number}", SHORT_ARM, bytes(16)) for number in range(4_000)]
+    strata = tuple((f"stratum {number:032}", 1) for number in range(4_000))
+    leaves = [subject_leaf(code, 1, e.number, e.arm, e.salt) for e, (code, _) in zip(entries, strata, strict=True)]
+    manifest = manifest_of(entries, strata=strata, commitment=tree_hash(leaves).hex())
+
+    facts = write_list_file(tmp_path / "lists", manifest, entries, INPUTS, vault)
+
+    file = ListFile.read(facts.path, facts.digest)
+    assert file.manifest == manifest
+    assert unpack_entry(vault.opener(untraced).open(file.record(3_999, facts.key))).number == "R3999"
