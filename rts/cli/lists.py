@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import click
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, settings, show_json
 from rts.cli.files import read_json, read_text
-from rts.cli.installations import ask_password, opened_store, signed_in
-from rts.conduct.perform import Done, perform
+from rts.cli.installations import AS_USER, PASSWORD_FILE, ask_password, deed_of
 from rts.conduct.preparing_lists import (
     ActivateList,
     ApproveList,
@@ -34,24 +32,10 @@ REPORT_IT = (
     "number and the reason."
 )
 
-PASSWORD_FILE = click.option(
-    "--password-file", type=click.Path(path_type=Path), help="Read the password from this file instead of asking."
-)
-AS_USER = click.option("--as", "username", required=True, metavar="USERNAME", help="Whose deed this is; signed.")
-
 
 @click.group("list", cls=Group)
 def lists() -> None:
     """Allocation lists and kit lists."""
-
-
-def _signed_deed(deed: Callable[..., Any], command: object, username: str, password_file: Path | None) -> Done:
-    with (
-        opened_store() as store,
-        signed_in(store, username, ask_password(password_file, f"Password of {username}")) as signatory,
-    ):
-        done: Done = perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)
-    return done
 
 
 @lists.command("generate")
@@ -62,7 +46,7 @@ def _signed_deed(deed: Callable[..., Any], command: object, username: str, passw
 @PASSWORD_FILE
 def generate(trial: str, plan: str, username: str, seed: str, password_file: Path | None) -> None:
     """Generate and seal the list that the definition plans as LIST."""
-    done = _signed_deed(generate_list, GenerateList(trial, plan, seed), username, password_file)
+    done = deed_of(generate_list, GenerateList(trial, plan, seed), username, password_file)
     click.echo(f"Generated and sealed list {done.ids['list']} of {trial}. Another person approves it next.")
 
 
@@ -73,7 +57,7 @@ def generate(trial: str, plan: str, username: str, seed: str, password_file: Pat
 @PASSWORD_FILE
 def approve(trial: str, list_id: str, username: str, password_file: Path | None) -> None:
     """Check a generated list and approve it."""
-    _signed_deed(approve_list, ApproveList(trial, list_id), username, password_file)
+    deed_of(approve_list, ApproveList(trial, list_id), username, password_file)
     click.echo(f"Approved list {list_id} of {trial}. A third person activates it next.")
 
 
@@ -84,7 +68,7 @@ def approve(trial: str, list_id: str, username: str, password_file: Path | None)
 @PASSWORD_FILE
 def activate(trial: str, list_id: str, username: str, password_file: Path | None) -> None:
     """Put an approved list to use."""
-    _signed_deed(activate_list, ActivateList(trial, list_id), username, password_file)
+    deed_of(activate_list, ActivateList(trial, list_id), username, password_file)
     click.echo(f"List {list_id} of {trial} is active.")
 
 

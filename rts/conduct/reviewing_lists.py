@@ -7,13 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import select
-
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.preparing_lists import list_named, quality_of
 from rts.randomisation.quality import ListQuality
-from rts.refusal import refuse, say
 from rts.store import definitions
 from rts.store.tables import DefinitionVersion
 from rts.store.transaction import Transaction
@@ -148,13 +145,7 @@ def read_restricted_part(
     """The restricted part. Raises Refusal for a blinded person and for a version that does not exist."""
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.SEALED_VIEW, trial)
-    version = tx.session.scalar(
-        select(DefinitionVersion).where(
-            DefinitionVersion.trial_id == trial.id, DefinitionVersion.version == command.version
-        )
-    )
-    if version is None:
-        raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
+    version = definitions.version_numbered(tx, trial, command.version)
     restricted = definitions.open_restricted(tx, trial, version, opener)
     tx.audit("definition.restricted_read", "definition", f"{trial.code}/{version.version}", trial=trial)
     return restricted

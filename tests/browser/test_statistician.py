@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from rts.conduct.trial_definition import LoadDefinition, load_definition
-from rts.rehearsal.staging import OPERATOR
 from rts.store.tables import ListFile
-from rts.trial.shipped import shipped_definition
 from tests.browser.people import look_at, sign_in
 from tests.infrastructure.chromium import DESKTOP
 from tests.web.test_list_pages import FURTHER_PLAN
@@ -23,9 +18,7 @@ pytestmark = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 @pytest.fixture
 def planned(world: World) -> World:
     """SIRIUS with a version 2 of its definition that plans one more kit list."""
-    public, restricted = shipped_definition("sirius")
-    public = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
-    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted + FURTHER_PLAN, date(2026, 2, 1)))
+    world.load(('protocol_version = "1.0"', 'protocol_version = "1.1"'), restricted=FURTHER_PLAN)
     return world
 
 
