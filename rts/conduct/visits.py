@@ -44,7 +44,7 @@ def held_visits(tx: Transaction, subject: Subject) -> dict[str, int]:
     statement = select(Dispensing.visit, Dispensing.version_id).where(
         Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"])
     )
-    return dict(tx.session.execute(statement).tuples().all())
+    return dict(tx.session.execute(statement).all())
 
 
 def visits_of(tx: Transaction, definition: TrialDefinition, held: Iterable[tuple[str, int]]) -> tuple[Visit, ...]:
