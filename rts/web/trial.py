@@ -103,7 +103,7 @@ def _tasks(found: reports.Overview) -> list[dict[str, Any]]:
                     "url": url_for("trial.definition_version", trial=g.trial.code, version=found.newest),
                     "detail": _("In force or planned at %(done)d of %(all)d sites", done=reached, all=len(concerned)),
                     "tone": "wait",
-                    "word": _("To approve"),
+                    "word": _("Amendment"),
                 }
             )
         for site in found.sites:
