@@ -6,7 +6,7 @@ Counts are totals by site and state; no count here depends on an arm.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import sqrt
@@ -427,11 +427,14 @@ class DefinitionPage:
         named = {site.code for site in self.definition.sites}
         return tuple(site for site in self.sites if site.code in named and site.newest < self.row.version)
 
-    def recorded_last(self) -> tuple[tuple[str, InForce], ...]:
-        """The sites, by code, where this version was put in force by the last deed that did so; empty before any."""
-        mine = [(site.code, one) for site in self.sites for one in site.versions if one.version == self.row.version]
-        last = max((one.recorded_at for _, one in mine), default=None)
-        return tuple((code, one) for code, one in mine if one.recorded_at == last)
+    def put_at(self, codes: Collection[str]) -> tuple[tuple[str, InForce], ...]:
+        """How this version stands at those of the sites `codes` where it does: site code, and what was recorded."""
+        return tuple(
+            (site.code, one)
+            for site in self.sites
+            for one in site.versions
+            if site.code in codes and one.version == self.row.version
+        )
 
 
 def definition_page(tx: Transaction, trial: Trial, wanted: int | None = None) -> DefinitionPage | None:

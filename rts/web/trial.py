@@ -253,7 +253,7 @@ def put_in_force(trial: str, version: int) -> Answer:
         "trial/put_in_force.html",
         put_in_force_deed,
         command_of,
-        lambda _done: url_for("trial.definition_version", trial=trial, version=version, done="put"),
+        lambda done: url_for("trial.definition_version", trial=trial, version=version, done=done.ids["sites"]),
         context,
     )
 
@@ -268,7 +268,7 @@ def _definition(version: int | None) -> dict[str, Any]:
         "gate_name": gate_name,
         "may_open_restricted": actor().may(Permission.SEALED_VIEW, g.trial),
         "may_manage": actor().may(Permission.SITE_MANAGE, g.trial),
-        "done": page.recorded_last() if request.args.get("done") == "put" else (),
+        "done": page.put_at(request.args.get("done", "").split(", ")),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
@@ -83,7 +85,10 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
         ("manager", "sites/"),
         ("manager", "sites/CN05/office"),
         ("manager", "sites/CN05/office/gates/ethics"),
-        ("manager", "definition/"),
+        ("manager", "definition/2"),
+        ("manager", "definition/2/in-force"),
+        ("manager", "sites/CN02/office"),
+        ("manager", "sites/CN02/office/plan/2"),
         ("supply", "supply/"),
         ("supply", "supply/shipments/"),
         ("supply", "supply/shipments/request"),
@@ -94,6 +99,8 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
 def test_the_pages_of_the_office_fit_a_phone_and_a_desk(
     world: World, address: str, phone_page: Page, person: str, path: str
 ) -> None:
+    if "CN02" in path or "definition/2" in path:
+        world.amend(('protocol_version = "1.0"', 'protocol_version = "1.1"'), at=("CN02",), on=date(2026, 2, 1))
     sign_in(phone_page, address, person)
     phone_page.goto(f"{address}/trials/SIRIUS/{path}")
     expect(phone_page.get_by_role("heading", level=1)).to_be_visible()
