@@ -22,6 +22,7 @@ from rts.clock import HeldClock, local_date
 from rts.conduct.dispensing import HandOver, ReportKit, hand_over, report_kit
 from rts.conduct.kits_at_site import opened_shelf
 from rts.conduct.perform import perform
+from rts.conduct.putting_in_force import PutInForce, put_in_force
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.resupplying import NightReport, run_night
 from rts.conduct.screening import ScreenSubject, screen_subject
@@ -222,13 +223,27 @@ class World:
         """The present date in Shanghai."""
         return local_date(self.clock.now(), "Asia/Shanghai")
 
-    def amend(self, *changes: tuple[str, str]) -> None:
-        """Load another version of the shipped definition with texts exchanged, in force from today."""
-        public, restricted = shipped_definition("sirius")
+    def load(self, *changes: tuple[str, str], restricted: str = "") -> int:
+        """Load another version of the shipped definition, in force nowhere, with texts exchanged in the public part and
+        `restricted` added to the other; returns its number.
+        """
+        public, hidden = shipped_definition("sirius")
         for old, new in changes:
             assert public.count(old) == 1, old
             public = public.replace(old, new)
-        perform(self.store, load_definition, service("amendment"), LoadDefinition(public, restricted, self.today))
+        done = perform(self.store, load_definition, service("amendment"), LoadDefinition(public, hidden + restricted))
+        return int(done.ids["version"])
+
+    def put_in_force(self, version: int, *sites: str, on: date | None = None) -> None:
+        """Put a version in force at `sites`, or at all, from today or another date."""
+        sites = sites or tuple(site.code for site in self.stage.definition.sites)
+        self.do(put_in_force, "manager", PutInForce(self.stage.trial, version, sites, on or self.today, "EC 2026-2"))
+
+    def amend(self, *changes: tuple[str, str], at: tuple[str, ...] = (), on: date | None = None) -> int:
+        """Load another version and put it in force; returns its number."""
+        version = self.load(*changes)
+        self.put_in_force(version, *at, on=on)
+        return version
 
     def rows(self) -> dict[str, list[Any]]:
         """Every row of every table but those of the audit trail: what a refusal must leave as it was."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from rts.access.actor import Actor, actor_of, person_named, service
 from rts.access.sign_in import Confirmation, confirm_password, end_session, sign_in
 from rts.cli.door import settings, sqlite_file
 from rts.cli.files import read_text
+from rts.conduct.perform import perform
 from rts.installation import follow_recorded_clock, open_store
 from rts.refusal import refuse, say
 from rts.store.transaction import Store
@@ -22,6 +24,13 @@ from rts.store.transaction import Store
 ADDRESS = "command line"
 
 OPERATOR = service("operator")
+
+PASSWORD_FILE = click.option(
+    "--password-file", type=click.Path(path_type=Path), help="Read the password from this file instead of asking."
+)
+AS_USER = click.option(
+    "--as", "username", required=True, metavar="USERNAME", help="Whose deed this is; asks for the password."
+)
 
 
 @contextmanager
@@ -84,3 +93,12 @@ def ask_password(file: Path | None, prompt: str = "Password", *, twice: bool = F
         return lines[0]
     password: str = click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True)
     return password
+
+
+def deed_of(deed: Callable[..., Any], command: object, username: str, password_file: Path | None) -> Any:
+    """Do a deed for the person `username`, signed with their password where it is a signed one."""
+    with (
+        opened_store() as store,
+        signed_in(store, username, ask_password(password_file, f"Password of {username}")) as signatory,
+    ):
+        return perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)

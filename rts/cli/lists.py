@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import click
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, settings, show_json
 from rts.cli.files import read_json, read_text
-from rts.cli.installations import ask_password, opened_store, signed_in
+from rts.cli.installations import AS_USER, PASSWORD_FILE, ask_password, deed_of
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
-from rts.conduct.perform import perform
 from rts.conduct.releasing_lists import (
     AskForRelease,
     ConfirmRelease,
@@ -50,23 +48,10 @@ REPORT_IT = (
     "number and the reason."
 )
 
-PASSWORD_FILE = click.option(
-    "--password-file", type=click.Path(path_type=Path), help="Read the password from this file instead of asking."
-)
-AS_USER = click.option("--as", "username", required=True, metavar="USERNAME", help="Whose deed this is; signed.")
-
 
 @click.group("list", cls=Group)
 def lists() -> None:
     """Allocation lists and kit lists."""
-
-
-def _signed_deed(deed: Callable[..., Any], command: object, username: str, password_file: Path | None) -> Any:
-    with (
-        opened_store() as store,
-        signed_in(store, username, ask_password(password_file, f"Password of {username}")) as signatory,
-    ):
-        return perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)
 
 
 @lists.command("specify")
@@ -88,7 +73,7 @@ def specify(
 ) -> None:
     """Specify the list that the definition plans as LIST, and sign it: before the list exists."""
     command = SpecifyList(trial, plan, known_to, document, joint_seed or ())
-    done = _signed_deed(specify_list, command, username, password_file)
+    done = deed_of(specify_list, command, username, password_file)
     click.echo(f"Specified list {plan} of {trial}; digest of the specification {done.ids['specification']}")
 
 
@@ -116,7 +101,7 @@ def new_share(file: Path, specification: str, person: str) -> None:
 @PASSWORD_FILE
 def commit_share(trial: str, plan: str, commitment: str, username: str, password_file: Path | None) -> None:
     """Commit to one's share; it cannot be changed afterwards."""
-    _signed_deed(commit_seed_share, CommitSeedShare(trial, plan, commitment), username, password_file)
+    deed_of(commit_seed_share, CommitSeedShare(trial, plan, commitment), username, password_file)
     click.echo("Committed. Keep the share secret until both have committed.")
 
 
@@ -129,7 +114,7 @@ def commit_share(trial: str, plan: str, commitment: str, username: str, password
 def reveal_share(trial: str, plan: str, file: Path, username: str, password_file: Path | None) -> None:
     """Reveal the share in FILE, once both have committed."""
     command = RevealSeedShare(trial, plan, read_text(file).strip())
-    _signed_deed(reveal_seed_share, command, username, password_file)
+    deed_of(reveal_seed_share, command, username, password_file)
     click.echo("The share is the one committed to.")
 
 
@@ -141,7 +126,7 @@ def reveal_share(trial: str, plan: str, file: Path, username: str, password_file
 @PASSWORD_FILE
 def generate(trial: str, plan: str, username: str, seed: str, password_file: Path | None) -> None:
     """Generate and seal the list that the definition plans as LIST."""
-    done = _signed_deed(generate_list, GenerateList(trial, plan, seed), username, password_file)
+    done = deed_of(generate_list, GenerateList(trial, plan, seed), username, password_file)
     click.echo(f"Generated and sealed list {done.ids['list']} of {trial}. Another person approves it next.")
 
 
@@ -152,7 +137,7 @@ def generate(trial: str, plan: str, username: str, seed: str, password_file: Pat
 @PASSWORD_FILE
 def approve(trial: str, list_id: str, username: str, password_file: Path | None) -> None:
     """Check a generated list and approve it."""
-    _signed_deed(approve_list, ApproveList(trial, list_id), username, password_file)
+    deed_of(approve_list, ApproveList(trial, list_id), username, password_file)
     click.echo(f"Approved list {list_id} of {trial}. A third person activates it next.")
 
 
@@ -163,7 +148,7 @@ def approve(trial: str, list_id: str, username: str, password_file: Path | None)
 @PASSWORD_FILE
 def activate(trial: str, list_id: str, username: str, password_file: Path | None) -> None:
     """Put an approved list to use."""
-    _signed_deed(activate_list, ActivateList(trial, list_id), username, password_file)
+    deed_of(activate_list, ActivateList(trial, list_id), username, password_file)
     click.echo(f"List {list_id} of {trial} is active.")
 
 
@@ -175,7 +160,7 @@ def activate(trial: str, list_id: str, username: str, password_file: Path | None
 @PASSWORD_FILE
 def close(trial: str, list_id: str, reason: str, username: str, password_file: Path | None) -> None:
     """Close the subject list in use: nobody is randomised from it any more."""
-    _signed_deed(close_list, CloseList(trial, list_id, reason), username, password_file)
+    deed_of(close_list, CloseList(trial, list_id, reason), username, password_file)
     click.echo(f"List {list_id} of {trial} is closed.")
 
 
@@ -193,10 +178,10 @@ def release(
     if (document is None) == (not confirm):
         raise click.UsageError("Give --document to ask for the release, or --confirm to confirm it.")
     if document is not None:
-        _signed_deed(ask_for_release, AskForRelease(trial, list_id, document), username, password_file)
+        deed_of(ask_for_release, AskForRelease(trial, list_id, document), username, password_file)
         click.echo("Asked for. A trial manager confirms it next.")
     else:
-        _signed_deed(confirm_release, ConfirmRelease(trial, list_id), username, password_file)
+        deed_of(confirm_release, ConfirmRelease(trial, list_id), username, password_file)
         click.echo(f"List {list_id} of {trial} is released.")
 
 
@@ -208,7 +193,7 @@ def release(
 @PASSWORD_FILE
 def reveal(trial: str, list_id: str, file: Path, username: str, password_file: Path | None) -> None:
     """Write a released list into FILE, for anyone to verify against its commitment."""
-    revealed: RevealedList = _signed_deed(reveal_list, RevealList(trial, list_id), username, password_file)
+    revealed: RevealedList = deed_of(reveal_list, RevealList(trial, list_id), username, password_file)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows((revealed.columns, *revealed.rows))
     atomic_files.write_new(file, text.getvalue().encode(), OWNER_ONLY)
@@ -223,7 +208,7 @@ def reveal(trial: str, list_id: str, file: Path, username: str, password_file: P
 @PASSWORD_FILE
 def prove(trial: str, list_id: str, number: str, username: str, password_file: Path | None) -> None:
     """Print one entry with its salt and path to the commitment, as JSON: for an auditor, never for a blinded person."""
-    proved: ProvedEntry = _signed_deed(prove_entry, ProveEntry(trial, list_id, number), username, password_file)
+    proved: ProvedEntry = deed_of(prove_entry, ProveEntry(trial, list_id, number), username, password_file)
     show_json(proved.proof)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import selectinload
 
 from rts.conduct.kits_at_site import types_of_group
-from rts.conduct.places import Place
+from rts.conduct.places import Place, supplying_depot
 from rts.refusal import refuse, say
 from rts.store.ledger import Change, apply
 from rts.store.sealed_rows import OpenedKit, open_kits
@@ -93,15 +93,15 @@ def request_consignment(
         raise refuse(
             "rule",
             "depot.empty",
-            say("Depot %(depot)s has no kits it may ship now. Nothing was requested.", depot=place.site.depot.code),
+            say("Depot %(depot)s has no kits it may ship now. Nothing was requested.", depot=place.facts.depot),
             sealed=True,
         )
-    trial = place.site.trial
+    trial, depot = place.site.trial, supplying_depot(tx, place)
     count = tx.session.scalar(select(func.count()).where(Shipment.trial_id == trial.id)) or 0
     shipment = Shipment(
         trial_id=trial.id,
         number=f"S{count + 1:05d}",
-        depot_id=place.site.depot_id,
+        depot_id=depot.id,
         site_id=place.site.id,
         state="requested",
         requested_at=tx.now,
@@ -115,10 +115,7 @@ def request_consignment(
     tx.session.add_all(ShipmentKit(shipment_id=shipment.id, kit_id=kit.id) for kit in kits)
     apply(
         tx,
-        [
-            Change(kit.id, Move.REQUEST, KitState.IN_DEPOT, depot_id=place.site.depot_id, shipment_id=shipment.id)
-            for kit in kits
-        ],
+        [Change(kit.id, Move.REQUEST, KitState.IN_DEPOT, depot_id=depot.id, shipment_id=shipment.id) for kit in kits],
         doer,
     )
     tx.audit(
@@ -127,7 +124,7 @@ def request_consignment(
         shipment.number,
         {
             "site": place.site.code,
-            "depot": place.site.depot.code,
+            "depot": depot.code,
             "kits": sorted(numbers),
             "ship_on": delivery.ship.isoformat(),
             "expected_on": delivery.receipt.isoformat(),

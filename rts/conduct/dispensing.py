@@ -14,17 +14,18 @@ from rts.access.permissions import Permission
 from rts.conduct.kits_at_site import kits_on_the_shelf, opened_shelf, set_aside
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of, subject_at
+from rts.conduct.visits import definition_of_visit, held_visits, names_visit, place_of_visit, visits_of
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.states import STATES
 from rts.store import definitions, locks
 from rts.store.ledger import Change, apply
-from rts.store.sealed_rows import open_entry
+from rts.store.sealed_rows import OpenedKit, open_entry, open_kits
 from rts.store.tables import Dispensing, ListEntry, Site, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_dispensed
 from rts.supply.kits import KitState, Move
-from rts.supply.windows import due_date, is_in_window, next_visit, window
-from rts.trial.definition import Visit
+from rts.supply.windows import due_date, is_in_window, window
+from rts.trial.definition import RestrictedDefinition, Visit
 from rts.vault.vault import Opener
 
 FATES = {"damaged": Move.REPORT_DAMAGED, "lost": Move.REPORT_LOST}
@@ -38,22 +39,6 @@ class PrepareVisit:
     subject: str
     visit: str
     window_reason: str = ""
-
-
-def closed_visits(tx: Transaction, subject: Subject) -> frozenset[str]:
-    """The visits of `subject` for which kits were set aside or dispensed."""
-    statement = select(Dispensing.visit).where(
-        Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"])
-    )
-    return frozenset(tx.session.scalars(statement))
-
-
-def visit_due(tx: Transaction, place: Place, subject: Subject) -> Visit | None:
-    """The next visit at which `subject` gets kits; None when there is none or treatment has ended."""
-    if subject.state != "randomised":
-        return None
-    dispensing = [visit for visit in place.definition.visits if any(visit.kits.get(subject.dose_level, {}).values())]
-    return next_visit(dispensing, closed_visits(tx, subject))
 
 
 def _in_treatment(subject: Subject) -> None:
@@ -111,26 +96,26 @@ def prepare_visit(tx: Transaction, actor: Actor, command: PrepareVisit, opener: 
     trial, site, subject = subject_at(tx, actor, Permission.DISPENSE, command.trial, command.subject)
     place = _locked(tx, trial, site, subject)
     _in_treatment(subject)
-    if not any(visit.code == command.visit for visit in place.definition.visits):
+    if not names_visit(place.definition, command.visit):
         raise refuse(
             "invalid", "visit.unknown", say("The definition has no visit %(visit)s.", visit=command.visit), "visit"
         )
     visit = place.definition.visit(command.visit)
-    closed = closed_visits(tx, subject)
-    if visit.code in closed:
+    held = held_visits(tx, subject)
+    if visit.code in held:
         raise refuse(
             "conflict",
             "visit.done",
             say("Kits for %(visit)s are set aside or dispensed already.", visit=visit.label),
             "visit",
         )
-    reached = [v for v in place.definition.visits if v.code in closed]
+    reached = [v.day for v in visits_of(tx, place.definition, held.items()) if v.code in held]
     failed = []
     if not any(visit.kits.get(subject.dose_level, {}).values()):
         failed.append(
             FailedRule("visit.no_kits", say("Nothing is dispensed at %(visit)s.", visit=visit.label), "visit")
         )
-    if reached and visit.day <= max(v.day for v in reached):
+    if reached and visit.day <= max(reached):
         failed.append(FailedRule("visit.order", say("Visits go in order: a later one is done already."), "visit"))
     failed += _outside_window(place, subject, visit, command.window_reason)
     refuse_all("rule", failed)
@@ -230,7 +215,8 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
         )
     if row.state == "dispensed":
         raise refuse("conflict", "kit.handed_over", say("Kit %(kit)s was handed over already.", kit=number), "kit")
-    if not may_be_dispensed(place.today, row.kit.lot.expiry, place.definition.expiry.dnd_at(command.visit)):
+    judged_by = definition_of_visit(tx, place.definition, row.visit, row.version_id)
+    if not may_be_dispensed(place.today, row.kit.lot.expiry, judged_by.expiry.dnd_at(row.visit)):
         raise refuse(
             "rule",
             "kit.expiry",
@@ -240,7 +226,7 @@ def hand_over(tx: Transaction, actor: Actor, command: HandOver) -> Done:
     # A replacement comes when it comes: the window was kept or explained for the kit it stands for.
     if row.attempt == 1:
         reason = row.window_reason or command.window_reason
-        refuse_all("rule", _outside_window(place, subject, place.definition.visit(command.visit), reason))
+        refuse_all("rule", _outside_window(place, subject, judged_by.visit(row.visit), reason))
         row.window_reason = reason.strip() or None
     apply(
         tx,
@@ -326,10 +312,11 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
     refuse_all("invalid", failed)
     if row is None:
         raise RuntimeError("a missing kit was refused above")
-    visit = place.definition.visit(row.visit)
+    judged = place_of_visit(tx, place, row)
+    visit = judged.definition.visit(row.visit)
     if row.state == "assigned":
         if command.fate == "expired":
-            if may_be_dispensed(place.today, row.kit.lot.expiry, place.definition.expiry.dnd_at(visit.code)):
+            if may_be_dispensed(place.today, row.kit.lot.expiry, judged.definition.expiry.dnd_at(visit.code)):
                 raise refuse(
                     "rule",
                     "kit.in_date",
@@ -354,18 +341,19 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
         row.state = "replaced"
     row.ended_at, row.end_reason = tx.now, f"{command.fate}: {command.reason.strip()}"
     tx.session.flush()
-    group, slot = _slot_group(place, subject, visit, row.slot)
+    restricted = definitions.open_restricted(tx, trial, judged.version, opener)
+    group = _group_of(restricted, open_kits(tx, [row.kit], opener)[0])
     kits = set_aside(
         tx,
-        place,
-        definitions.open_restricted(tx, trial, place.version, opener),
+        judged,
+        restricted,
         opened_shelf(tx, site, opener),
         subject,
         _arm_of(tx, subject, opener),
         visit,
         actor.name,
         window_reason=row.window_reason,
-        slots={group: [slot]},
+        slots={group: [row.slot]},
     )
     tx.audit(
         "kit.replaced",
@@ -382,13 +370,9 @@ def replace_kit(tx: Transaction, actor: Actor, command: ReplaceKit, opener: Open
     return Done("replace_kit", {"trial": trial.code, "site": site.code, "subject": subject.code, "visit": visit.code})
 
 
-def _slot_group(place: Place, subject: Subject, visit: Visit, slot: int) -> tuple[str, int]:
-    base = 0
-    for group in place.definition.kit_groups:
-        base += visit.quantity(subject.dose_level, group)
-        if slot <= base:
-            return group, slot
-    raise LookupError("the definition in force has fewer kits for this visit than were dispensed")
+def _group_of(restricted: RestrictedDefinition, kit: OpenedKit) -> str:
+    """The group of a kit: told by the kit itself, since a later version may number the slots of a visit otherwise."""
+    return next(kit_type.group for kit_type in restricted.kit_types if kit_type.code == kit.kit_type)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.clock import local_date
 from rts.conduct.perform import Done
+from rts.conduct.places import supply_locks
 from rts.store import definitions, locks
 from rts.store.ledger import Change, apply
 from rts.store.tables import BlindedLot, Depot, Kit, Site
@@ -35,19 +36,14 @@ def sweep_expired(tx: Transaction, actor: Actor, command: SweepExpired) -> Done:
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.SITE_STOCK, trial)
-    version = definitions.latest_version(tx, trial)
-    definition = definitions.parsed(version.public_text)
-    locks.take(
-        tx.session,
-        *(locks.site_stock(trial.code, site.code) for site in definition.sites),
-        *(locks.depot_stock(trial.code, depot.code) for depot in definition.depots),
-    )
+    sites = tx.session.scalars(select(Site).where(Site.trial_id == trial.id).order_by(Site.code)).all()
+    locks.take(tx.session, *supply_locks(tx, trial, *sites))
+    at_sites, of_depots = definitions.at_sites(tx, trial, sites), definitions.of_depots(tx, trial)
     zones: dict[tuple[str, int | None], str] = {
-        ("site", row.id): definition.site(row.code).time_zone
-        for row in tx.session.scalars(select(Site).where(Site.trial_id == trial.id))
+        ("site", site.id): at_sites[site.code].site(site.code).time_zone for site in sites
     }
     zones |= {
-        ("depot", row.id): definition.depot(row.code).time_zone
+        ("depot", row.id): of_depots[row.code].time_zone
         for row in tx.session.scalars(select(Depot).where(Depot.trial_id == trial.id))
     }
     earliest = min(local_date(tx.now, zone) for zone in zones.values())
@@ -86,7 +82,7 @@ def sweep_expired(tx: Transaction, actor: Actor, command: SweepExpired) -> Done:
             trial.code,
             {"kits": [kit.number for kit in expired]},
             trial=trial,
-            definition=version.version,
+            definition=definitions.versions_of_trial(tx, trial)[0].version,
             mentions=tuple(("kit", kit.number) for kit in expired),
         )
     return Done("sweep_expired", {"trial": trial.code, "kits": str(len(expired))})

@@ -15,8 +15,8 @@ from rts.access.permissions import Permission
 from rts.clock import local_date
 from rts.refusal import refuse, say
 from rts.states import STATES
-from rts.store import definitions
-from rts.store.tables import DefinitionVersion, Site, Subject, Trial
+from rts.store import definitions, locks
+from rts.store.tables import DefinitionVersion, Depot, Site, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import Site as SiteFacts
 from rts.trial.definition import TrialDefinition
@@ -34,21 +34,43 @@ class Place:
 
 
 def place_of(tx: Transaction, site: Site) -> Place:
-    """`site` with the definition in force on its local date now. Raises Refusal when none is in force."""
-    return places_of(tx, site.trial, [site])[0]
+    """`site` with the definition in force there now. Raises Refusal when none is in force."""
+    return places_of(tx, [site])[0]
 
 
-def places_of(tx: Transaction, trial: Trial, sites: Sequence[Site]) -> list[Place]:
-    """The places of several sites of one trial, in as many queries as for one. Raises Refusal as `place_of`."""
-    if not sites:
-        return []
-    latest = definitions.latest(tx, trial)
-    today = {site: local_date(tx.now, latest.site(site.code).time_zone) for site in sites}
+def places_of(tx: Transaction, sites: Sequence[Site]) -> list[Place]:
+    """The places of several sites, in as many queries as for one. Raises Refusal as `place_of`."""
+    in_force = definitions.versions_in_force(tx, sites)
     places = []
-    for site, version in definitions.versions_in_force(tx, today).items():
-        definition = definitions.parsed(version.public_text)
-        places.append(Place(site, today[site], version, definition, definition.site(site.code)))
+    for site in sites:
+        if site not in in_force:
+            raise refuse(
+                "rule",
+                "definition.not_in_force",
+                say("No version of the protocol definition is in force at site %(site)s yet.", site=site.code),
+                "site",
+            )
+        definition = definitions.parsed(in_force[site].public_text)
+        facts = definition.site(site.code)
+        places.append(Place(site, local_date(tx.now, facts.time_zone), in_force[site], definition, facts))
     return places
+
+
+def supplying_depot(tx: Transaction, place: Place) -> Depot:
+    """The depot that supplies `place`, as the version in force there says."""
+    statement = select(Depot).where(Depot.trial_id == place.site.trial_id, Depot.code == place.facts.depot)
+    return tx.session.scalars(statement).one()
+
+
+def supply_locks(tx: Transaction, trial: Trial, *sites: Site) -> tuple[str, ...]:
+    """The locks of the kits of `sites` and of every depot: which one supplies a site is told by the version in force
+    there, and that is read behind the locks.
+    """
+    depots = tx.session.scalars(select(Depot.code).where(Depot.trial_id == trial.id))
+    return (
+        *(locks.site_stock(trial.code, site.code) for site in sites),
+        *(locks.depot_stock(trial.code, depot) for depot in depots),
+    )
 
 
 def open_site(tx: Transaction, site: Site) -> Place:

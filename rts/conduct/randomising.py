@@ -18,7 +18,7 @@ from rts.conduct.recipients import people_with
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import open_entry
-from rts.store.tables import ListEntry, ListFile, Subject, Trial
+from rts.store.tables import DefinitionVersion, ListEntry, ListFile, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.trial.eligibility import failed_criteria
 from rts.vault.vault import Opener
@@ -82,12 +82,21 @@ def failed_rules(
     return failed
 
 
-def _next_entry(tx: Transaction, trial: Trial, stratum: str) -> ListEntry:
-    active = select(ListFile.id).where(
-        ListFile.trial_id == trial.id,
-        ListFile.kind == "subjects",
-        ListFile.state == "active",
-        ListFile.purpose == tx.installation.environment,
+def _next_entry(tx: Transaction, place: Place, stratum: str) -> ListEntry:
+    """The next unused entry of `stratum`, from a list made by the version in force at the site or an earlier one.
+
+    A list made by a version still to be approved there may have another ratio, or an arm that nobody there knows.
+    """
+    active = (
+        select(ListFile.id)
+        .join(DefinitionVersion, DefinitionVersion.id == ListFile.version_id)
+        .where(
+            ListFile.trial_id == place.site.trial_id,
+            ListFile.kind == "subjects",
+            ListFile.state == "active",
+            ListFile.purpose == tx.installation.environment,
+            DefinitionVersion.version <= place.version.version,
+        )
     )
     # The list first, then its entry: ordered over a join, the entries would all be sorted to find one.
     entry = None
@@ -153,7 +162,7 @@ def randomise_subject(
             ),
         )
     stratum = place.definition.stratum_of(command.values)
-    entry = _next_entry(tx, trial, stratum)
+    entry = _next_entry(tx, place, stratum)
     opened = open_entry(tx, entry, opener)
     # The condition is the last guard: were the lock ever missing, the second of two takers finds no row to take.
     taken = tx.session.scalar(

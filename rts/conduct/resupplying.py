@@ -18,7 +18,8 @@ from rts.access.permissions import Permission
 from rts.conduct.consignments import delivery_for, opened_depot, request_consignment, shippable, sites_ever_supplied
 from rts.conduct.kits_at_site import type_for_arm
 from rts.conduct.perform import Done, perform
-from rts.conduct.places import Place, places_of
+from rts.conduct.places import Place, place_of, places_of, supply_locks, supplying_depot
+from rts.conduct.visits import visits_of
 from rts.refusal import Refusal
 from rts.store import definitions, locks
 from rts.store.sealed_rows import OpenedKit, key_from_text, open_entry, open_kits
@@ -28,7 +29,7 @@ from rts.supply.calendars import Delivery
 from rts.supply.kits import KitState
 from rts.supply.resupply import Buffers, Decision, TypeStock, buffers_of, decide_resupply, policy_of, predicted_new
 from rts.supply.windows import Demand, SubjectSchedule, demands_of
-from rts.trial.definition import RestrictedDefinition
+from rts.trial.definition import RestrictedDefinition, Visit
 from rts.vault.vault import Opener
 
 # Every record has this length, whatever fired: its size must not tell how much was short.
@@ -51,6 +52,18 @@ class NightReport:
     looked_at: int
     shipments: tuple[str, ...]
     refused: dict[str, str]
+
+
+@dataclass(frozen=True, repr=False)
+class _Schedule:
+    """What one subject in treatment, of `arm`, will need, and by which visits."""
+
+    arm: str
+    subject: SubjectSchedule
+    visits: tuple[Visit, ...]
+
+    def __repr__(self) -> str:
+        return "<sealed>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +91,7 @@ def supplied_sites(tx: Transaction, trial: Trial) -> list[Site]:
     in_treatment = select(Subject.site_id).where(Subject.state == "randomised")
     statement = (
         select(Site)
-        .options(joinedload(Site.depot), joinedload(Site.trial))
+        .options(joinedload(Site.trial))
         .where(
             Site.trial_id == trial.id, (Site.state == "open") | ((Site.state == "closed") & Site.id.in_(in_treatment))
         )
@@ -87,9 +100,9 @@ def supplied_sites(tx: Transaction, trial: Trial) -> list[Site]:
     return list(tx.session.scalars(statement))
 
 
-def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) -> list[_Survey]:
-    """Everything the decisions for `sites` rest on, in a handful of queries."""
-    site_ids = [site.id for site in sites]
+def _survey(tx: Transaction, trial: Trial, places: list[Place], opener: Opener) -> list[_Survey]:
+    """Everything the decisions for `places` rest on, in a handful of queries."""
+    site_ids = [place.site.id for place in places]
     statement = (
         select(Kit)
         .options(joinedload(Kit.lot), joinedload(Kit.list))
@@ -120,9 +133,9 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
     )
     for subject, entry in tx.session.execute(entries):
         subjects[subject.site_id].append((subject, open_entry(tx, entry, opener).arm))
-    closed: dict[int, set[str]] = defaultdict(set)
-    for subject_id, visit in tx.session.execute(
-        select(Dispensing.subject_id, Dispensing.visit)
+    held: dict[int, dict[str, int]] = defaultdict(dict)
+    for subject_id, visit, version_id in tx.session.execute(
+        select(Dispensing.subject_id, Dispensing.visit, Dispensing.version_id)
         .join(Subject)
         .where(
             Subject.site_id.in_(site_ids),
@@ -130,7 +143,7 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
             Dispensing.state.in_(["assigned", "dispensed"]),
         )
     ):
-        closed[subject_id].add(visit)
+        held[subject_id][visit] = version_id
     counted = (
         select(Subject.site_id, func.count())
         .where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
@@ -140,11 +153,20 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
     supplied = sites_ever_supplied(tx, trial)
     restricted_of: dict[int, RestrictedDefinition] = {}
     surveys = []
-    for place in places_of(tx, trial, sites):
+    for place in places:
         site = place.site
         if place.version.id not in restricted_of:
             restricted_of[place.version.id] = definitions.open_restricted(tx, trial, place.version, opener)
         restricted = restricted_of[place.version.id]
+        schedules = [
+            _Schedule(
+                arm,
+                SubjectSchedule(subject.randomised_on, subject.dose_level, frozenset(held[subject.id])),
+                visits_of(tx, place.definition, held[subject.id].items()),
+            )
+            for subject, arm in subjects[site.id]
+            if subject.randomised_on is not None
+        ]
         is_recruiting = site.state == "open" and sum(randomised.values()) < place.definition.caps.trial
         surveys.append(
             _Survey(
@@ -159,8 +181,7 @@ def _survey(tx: Transaction, trial: Trial, sites: list[Site], opener: Opener) ->
                         kit_type.code,
                         at_sites[site.id],
                         requested[site.id],
-                        subjects[site.id],
-                        closed,
+                        schedules,
                         is_recruiting=is_recruiting,
                         was_supplied=site.id in supplied,
                         randomised=randomised.get(site.id, 0),
@@ -179,8 +200,7 @@ def _stock_of(
     kit_type: str,
     at_site: list[OpenedKit],
     requested: list[OpenedKit],
-    subjects: list[tuple[Subject, str]],
-    closed: dict[int, set[str]],
+    schedules: list[_Schedule],
     *,
     is_recruiting: bool,
     was_supplied: bool,
@@ -195,10 +215,9 @@ def _stock_of(
     else:
         buffers = Buffers(supply_class.initial, supply_class.initial)
     demands: list[Demand] = []
-    for subject, arm in subjects:
-        if type_for_arm(restricted, arm, kind.group) == kit_type and subject.randomised_on is not None:
-            schedule = SubjectSchedule(subject.randomised_on, subject.dose_level, frozenset(closed[subject.id]))
-            demands += demands_of(schedule, definition.visits, kind.group, definition.expiry)
+    for schedule in schedules:
+        if type_for_arm(restricted, schedule.arm, kind.group) == kit_type:
+            demands += demands_of(schedule.subject, schedule.visits, kind.group, definition.expiry)
     new_short = new_long = 0
     if rules.new_subjects and is_recruiting:
         treatments = {treatment.name: treatment.ratio for treatment in definition.treatments}
@@ -266,15 +285,15 @@ def resupply_site(tx: Transaction, actor: Actor, command: ResupplySite, opener: 
     trial = tx.trial(command.trial)
     site = tx.site(trial, command.site)
     require(tx, actor, Permission.RESUPPLY, trial, site)
-    locks.take(tx.session, locks.site_stock(trial.code, site.code), locks.depot_stock(trial.code, site.depot.code))
+    locks.take(tx.session, *supply_locks(tx, trial, site))
     ids = {"trial": trial.code, "site": site.code}
     done_before = select(ResupplyRecord.id).where(
         ResupplyRecord.site_id == site.id, ResupplyRecord.run_date == command.run_date
     )
     if tx.session.scalar(done_before):
         return Done("resupply_site", ids, again=True)
-    survey = _survey(tx, trial, [site], opener)[0]
-    depot_kits = opened_depot(tx, site.depot, opener)
+    survey = _survey(tx, trial, [place_of(tx, site)], opener)[0]
+    depot_kits = opened_depot(tx, supplying_depot(tx, survey.place), opener)
     decision = survey.decide(depot_kits)
     split = False
     if any(decision.order.values()):
@@ -320,21 +339,18 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
             .where(Site.trial_id == trial.id, ResupplyRecord.run_date == command.run_date)
         )
     )
-    sites = [
-        site
-        for site in supplied_sites(tx, trial)
-        if site.id not in done_before and command.depot in {"", site.depot.code}
-    ]
+    sites = [site for site in supplied_sites(tx, trial) if site.id not in done_before]
+    places = [place for place in places_of(tx, sites) if command.depot in {"", place.facts.depot}]
     in_need = []
-    depots: dict[int, list[OpenedKit]] = {}
-    for survey in _survey(tx, trial, sites, opener):
+    depots: dict[str, list[OpenedKit]] = {}
+    for survey in _survey(tx, trial, places, opener):
         decision = survey.decide(None)
         if any(decision.order.values()):
             # Most nights nobody needs anything: the depot's kits are read once somebody does.
-            depot = survey.place.site.depot
-            if depot.id not in depots:
-                depots[depot.id] = opened_depot(tx, depot, opener)
-            decision = survey.decide(depots[depot.id])
+            depot = survey.place.facts.depot
+            if depot not in depots:
+                depots[depot] = opened_depot(tx, supplying_depot(tx, survey.place), opener)
+            decision = survey.decide(depots[depot])
         if any(decision.order.values()):
             in_need.append(survey.place.site.code)
         else:
@@ -343,11 +359,11 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
         "resupply.surveyed",
         "trial",
         trial.code,
-        {"run_date": command.run_date.isoformat(), "sites": len(sites), "in_need": in_need},
+        {"run_date": command.run_date.isoformat(), "sites": len(places), "in_need": in_need},
         trial=trial,
-        definition=definitions.latest_version(tx, trial).version,
+        definition=definitions.versions_of_trial(tx, trial)[0].version,
     )
-    return Done("survey_night", {"trial": trial.code, "sites": str(len(sites)), "in_need": " ".join(in_need)})
+    return Done("survey_night", {"trial": trial.code, "sites": str(len(places)), "in_need": " ".join(in_need)})
 
 
 def run_night(

@@ -193,13 +193,7 @@ def read_restricted_part(
     """The restricted part. Raises Refusal for a blinded person and for a version that does not exist."""
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.SEALED_VIEW, trial)
-    version = tx.session.scalar(
-        select(DefinitionVersion).where(
-            DefinitionVersion.trial_id == trial.id, DefinitionVersion.version == command.version
-        )
-    )
-    if version is None:
-        raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
+    version = definitions.version_numbered(tx, trial, command.version)
     restricted = definitions.open_restricted(tx, trial, version, opener)
     tx.audit("definition.restricted_read", "definition", f"{trial.code}/{version.version}", trial=trial)
     return restricted

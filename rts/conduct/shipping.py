@@ -14,7 +14,7 @@ from rts.clock import local_date
 from rts.conduct.consignments import delivery_for, opened_depot, request_consignment
 from rts.conduct.dispensing import normal_number
 from rts.conduct.perform import Done
-from rts.conduct.places import open_site, place_of
+from rts.conduct.places import open_site, place_of, supply_locks, supplying_depot
 from rts.conduct.recipients import people_in, people_with
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.states import STATES
@@ -53,7 +53,7 @@ def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, op
     trial = tx.trial(command.trial)
     site = tx.site(trial, command.site)
     require(tx, actor, Permission.SHIPMENT_REQUEST, trial, site)
-    locks.take(tx.session, locks.site_stock(trial.code, site.code), locks.depot_stock(trial.code, site.depot.code))
+    locks.take(tx.session, *supply_locks(tx, trial, site))
     tx.session.refresh(site)
     place = open_site(tx, site)
     restricted = definitions.open_restricted(tx, trial, place.version, opener)
@@ -67,15 +67,14 @@ def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, op
         failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
     refuse_all("invalid", failed)
     order = {kit_type.code: command.sets for kit_type in restricted.kit_types}
-    requested = request_consignment(
-        tx, place, restricted, opened_depot(tx, site.depot, opener), order, delivery_for(tx, place), actor.name
-    )
+    stock = opened_depot(tx, supplying_depot(tx, place), opener)
+    requested = request_consignment(tx, place, restricted, stock, order, delivery_for(tx, place), actor.name)
     if requested.is_short:
         # Sent all the same, the box would hold more of one type than of another, or one alone.
         raise refuse(
             "rule",
             "depot.short",
-            say("Depot %(depot)s cannot fill these sets now. Nothing was requested.", depot=site.depot.code),
+            say("Depot %(depot)s cannot fill these sets now. Nothing was requested.", depot=place.facts.depot),
             "sets",
             sealed=True,
         )
@@ -503,6 +502,6 @@ def release_lot(tx: Transaction, actor: Actor, command: ReleaseLot) -> Done:
         lot.code,
         {"document": lot.release_document, "kits": len(kits), "expiry": lot.expiry.isoformat()},
         trial=trial,
-        definition=definitions.latest_version(tx, trial).version,
+        definition=definitions.versions_of_trial(tx, trial)[0].version,
     )
     return Done("release_lot", {"trial": trial.code, "lot": lot.code})

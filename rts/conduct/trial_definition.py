@@ -1,20 +1,21 @@
-"""Loading a trial's definition: a numbered, immutable version, in force at every site from a date."""
+"""Loading a trial's definition: a numbered, immutable version. Where it is in force is said apart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
-from rts.clock import local_date
 from rts.conduct.perform import Done
+from rts.conduct.places import supply_locks
+from rts.conduct.putting_in_force import put_at
 from rts.refusal import refuse, say
-from rts.store import audit, definitions
+from rts.store import audit, definitions, locks
 from rts.store.sealed_rows import key_from_text, key_to_text
-from rts.store.tables import DefinitionInForce, DefinitionVersion, Depot, Site, Trial
+from rts.store.tables import DefinitionVersion, Depot, Site, Trial
 from rts.store.transaction import Transaction
 from rts.trial.reading import read_definition, read_restricted
 from rts.trial.versions import arms_stand, definition_digest, restricted_digest
@@ -25,19 +26,21 @@ RESTRICTED_STEP = 4096
 
 @dataclass(frozen=True)
 class LoadDefinition:
-    """Load both parts of a definition, in force at all its sites from their local date `in_force_from`."""
+    """Load both parts of a definition: in force at all its sites from their local date `in_force_from`, by `document`,
+    or, with None, nowhere yet (rts.conduct.putting_in_force).
+    """
 
     public_text: str
     restricted_text: str = field(repr=False)
-    in_force_from: date
+    in_force_from: date | None = None
+    document: str = ""
 
 
 def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, opener: Opener) -> Done:
     """Check and store a definition; the first one of a trial makes the trial, its depots and its sites.
 
-    Raises Refusal naming every mistake, `rule` when it leaves out a site or depot, lets an arm or kit type stand for
-    something else than before, or would be in force from a past date, and `conflict` when a version is in force from
-    that date or later already.
+    Raises Refusal naming every mistake, `rule` when it leaves out a site, a depot or a dose level, or lets an arm or
+    kit type stand for something else than before, and as `put_at` when it is to be in force from a date.
     """
     definition = read_definition(command.public_text)
     restricted_text = command.restricted_text
@@ -50,6 +53,10 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, open
         tx.session.add(trial)
         tx.session.flush()
         audit.start_chain(tx, trial)
+    elif command.in_force_from is not None:
+        require(tx, actor, Permission.SITE_MANAGE, trial)
+    known = {site.code: site for site in tx.session.scalars(select(Site).where(Site.trial_id == trial.id))}
+    locks.take(tx.session, locks.randomisation(trial.code), *supply_locks(tx, trial, *known.values()))
     digest = definition_digest(command.public_text)
     latest = tx.session.scalar(
         select(DefinitionVersion)
@@ -66,6 +73,16 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, open
             say("An arm or kit type of the version before is missing, or stands for something else."),
             "arms",
         )
+    if latest is not None:
+        # Each subject keeps the dose level given at screening: were it gone, no visit would have kits for them.
+        gone_levels = sorted(set(definitions.parsed(latest.public_text).dose_levels) - set(definition.dose_levels))
+        if gone_levels:
+            raise refuse(
+                "rule",
+                "definition.dose_level_gone",
+                say("A dose level is never left out: %(levels)s.", levels=", ".join(gone_levels)),
+                "dose_levels",
+            )
     number = (latest.version if latest else 0) + 1
     salt = tx.store.entropy.bytes(definitions.RESTRICTED_SALT_BYTES)
     sealed = tx.store.vault.seal(
@@ -102,8 +119,7 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, open
         )
     for facts in definition.depots:
         depots[facts.code].parent_id = depots[facts.parent].id if facts.parent else None
-    sites = {site.code: site for site in tx.session.scalars(select(Site).where(Site.trial_id == trial.id))}
-    gone = sorted(set(sites) - {facts.code for facts in definition.sites})
+    gone = sorted(set(known) - {facts.code for facts in definition.sites})
     if gone:
         raise refuse(
             "rule",
@@ -111,32 +127,9 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, open
             say("A site is closed, never left out: %(sites)s.", sites=", ".join(gone)),
             "sites",
         )
-    for place in definition.sites:
-        site = sites.get(place.code)
-        if site is None:
-            site = Site(trial_id=trial.id, depot_id=depots[place.depot].id, code=place.code, state="planned")
-            tx.session.add(site)
-            tx.session.flush()
-        site.depot_id = depots[place.depot].id
-        if latest is not None and command.in_force_from < local_date(tx.now, place.time_zone):
-            raise refuse(
-                "rule",
-                "definition.past",
-                say("A new version is in force from today or later: what was done stays under the old one."),
-                "in_force_from",
-            )
-        if tx.session.scalar(
-            select(func.count()).where(
-                DefinitionInForce.site_id == site.id, DefinitionInForce.from_date >= command.in_force_from
-            )
-        ):
-            raise refuse(
-                "conflict",
-                "definition.date",
-                say("At site %(site)s a version is in force from that date or later already.", site=place.code),
-                "in_force_from",
-            )
-        tx.session.add(DefinitionInForce(site_id=site.id, version_id=version.id, from_date=command.in_force_from))
+    new = [Site(trial_id=trial.id, code=site.code) for site in definition.sites if site.code not in known]
+    tx.session.add_all(new)
+    tx.session.flush()
     tx.audit(
         "definition.loaded",
         "definition",
@@ -144,10 +137,12 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, open
         {
             "digest": digest,
             "restricted_digest": version.restricted_digest,
-            "in_force_from": command.in_force_from.isoformat(),
             "protocol_version": definition.protocol_version,
         },
         trial=trial,
         definition=number,
     )
+    if command.in_force_from is not None:
+        sites = sorted([*known.values(), *new], key=lambda site: site.code)
+        put_at(tx, actor, trial, version, sites, command.in_force_from, command.document, is_first=latest is None)
     return Done("load_definition", {"trial": trial.code, "version": str(number)})

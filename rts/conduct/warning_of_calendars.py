@@ -14,7 +14,7 @@ from rts.conduct.perform import Done
 from rts.conduct.recipients import people_in
 from rts.refusal import say
 from rts.store import definitions, outbox
-from rts.store.tables import Site
+from rts.store.tables import Site, Trial
 from rts.store.transaction import Transaction
 from rts.supply.calendars import needs_new_dates
 from rts.trial.definition import Depot as DepotFacts
@@ -38,11 +38,7 @@ def warn_of_calendars(tx: Transaction, actor: Actor, command: WarnOfCalendars) -
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.JOBS_RUN, trial)
-    definition = definitions.latest(tx, trial)
-    closed = set(tx.session.scalars(select(Site.code).where(Site.trial_id == trial.id, Site.state == "closed")))
-    places: list[DepotFacts | SiteFacts] = [*definition.depots]
-    places += [site for site in definition.sites if site.code not in closed]
-    ending = [place for place in places if _has_come_close(place, tx.now, command.since)]
+    ending = [place for place in _places(tx, trial) if _has_come_close(place, tx.now, command.since)]
     if ending:
         known = {place.code: place.calendar.known_until.isoformat() for place in ending}
         tx.audit("calendars.running_out", "trial", trial.code, {"known_until": known}, trial=trial)
@@ -59,6 +55,21 @@ def warn_of_calendars(tx: Transaction, actor: Actor, command: WarnOfCalendars) -
             ),
         )
     return Done("warn_of_calendars", {"trial": trial.code, "places": str(len(ending))})
+
+
+def _places(tx: Transaction, trial: Trial) -> list[DepotFacts | SiteFacts]:
+    """Every depot and every site that is not closed, as the definitions in force at the sites say; of a depot that
+    these tell differently, what ends first, since deliveries to some site are still planned by it.
+    """
+    statement = select(Site).where(Site.trial_id == trial.id, Site.state != "closed").order_by(Site.code)
+    sites = tx.session.scalars(statement).all()
+    at_sites = definitions.at_sites(tx, trial, sites)
+    depots = definitions.of_depots(tx, trial)
+    for code, definition in at_sites.items():
+        depot = definition.depot(definition.site(code).depot)
+        if depot.calendar.known_until < depots[depot.code].calendar.known_until:
+            depots[depot.code] = depot
+    return [*depots.values(), *(definition.site(code) for code, definition in at_sites.items())]
 
 
 def _has_come_close(place: DepotFacts | SiteFacts, now: datetime, since: datetime | None) -> bool:

@@ -32,12 +32,13 @@ class WarnOfLowLists:
 
 
 def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) -> Done:
-    """Write to the statisticians when a further stratum has fewer unused entries than the definition's
-    `low_entries_warning`.
+    """Write to the statisticians when a further stratum has fewer unused entries than `low_entries_warning`: of the
+    strata of every version in force at a site, and the highest of their warnings.
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.JOBS_RUN, trial)
-    definition = definitions.latest(tx, trial)
+    in_force = [definitions.parsed(version.public_text) for version in definitions.versions_of_trial(tx, trial)]
+    strata = list(dict.fromkeys(stratum for definition in in_force for stratum in definition.strata))
     active = tx.session.scalars(
         select(ListFile.id).where(
             ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active"
@@ -45,15 +46,15 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
     ).all()
     now = _unused(tx, active, None)
     before = _unused(tx, active, command.since)
-    limit = definition.low_entries_warning
-    low = [stratum for stratum in definition.strata if active and now.get(stratum, 0) < limit]
+    limit = max(definition.low_entries_warning for definition in in_force)
+    low = [stratum for stratum in strata if active and now.get(stratum, 0) < limit]
     # A stratum that was low already at the last look has been told of.
     newly = [stratum for stratum in low if command.since is None or before.get(stratum, 0) >= limit]
     tx.audit(
         "lists.checked",
         "trial",
         trial.code,
-        {"unused": {stratum: now.get(stratum, 0) for stratum in definition.strata}, "told": newly},
+        {"unused": {stratum: now.get(stratum, 0) for stratum in strata}, "told": newly},
         trial=trial,
         sealed=True,
     )

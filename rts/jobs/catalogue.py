@@ -66,7 +66,7 @@ def scheduled_jobs(tx: Transaction) -> list[ScheduledJob]:
     jobs = []
     loaded = select(DefinitionVersion.id).where(DefinitionVersion.trial_id == Trial.id).exists()
     for trial in tx.session.scalars(select(Trial).where(loaded).order_by(Trial.id)):
-        definition = definitions.latest(tx, trial)
+        definition = definitions.of_trial(tx, trial)
         zone = definition.depots[0].time_zone
         for name, at in (
             ("expiry", SWEEP_AT),

@@ -118,7 +118,7 @@ class CheckpointRow:
 
 def zone_of(tx: Transaction, trial: Trial | None) -> str:
     """The zone in which a trail's times are shown: the trial's first depot's, or UTC for the installation's."""
-    return "UTC" if trial is None else definitions.latest(tx, trial).depots[0].time_zone
+    return "UTC" if trial is None else definitions.of_trial(tx, trial).depots[0].time_zone
 
 
 def trail(

@@ -45,10 +45,9 @@ def shipment_rows(
     size: int = 50,
 ) -> tuple[ShipmentRow, ...]:
     """Shipments by number, the latest first: of one `depot`, to one `site` (code), in some `states`, or all."""
-    definition = definitions.latest(tx, trial)
     kits = select(func.count()).where(ShipmentKit.shipment_id == Shipment.id).correlate(Shipment).scalar_subquery()
     statement = (
-        select(Shipment, Site.code, Depot.code, kits)
+        select(Shipment, Site, Depot.code, kits)
         .join(Site, Site.id == Shipment.site_id)
         .join(Depot, Depot.id == Shipment.depot_id)
         .where(*_wanted(trial, depot, site, states))
@@ -56,18 +55,20 @@ def shipment_rows(
         .limit(size)
         .offset((page - 1) * size)
     )
+    rows = tx.session.execute(statement).all()
+    at_sites = definitions.at_sites(tx, trial, list({site for _, site, _, _ in rows}))
     return tuple(
         ShipmentRow(
             shipment.number,
             shipment.state,
-            f"{site_code} {definition.site(site_code).name}",
-            site_code,
+            f"{site.code} {at_sites[site.code].site(site.code).name}",
+            site.code,
             depot_code,
             shipment.ship_on,
             shipment.expected_on,
             count,
         )
-        for shipment, site_code, depot_code, count in tx.session.execute(statement)
+        for shipment, site, depot_code, count in rows
     )
 
 
@@ -107,7 +108,7 @@ class DepotToday:
 
 def depot_today(tx: Transaction, trial: Trial, depot: Depot) -> DepotToday:
     """What the depot must do now."""
-    facts = definitions.latest(tx, trial).depot(depot.code)
+    facts = definitions.of_depots(tx, trial)[depot.code]
     rows = shipment_rows(tx, trial, depot=depot, states=WAITING, size=500)
     in_depot = tx.session.scalar(select(func.count()).where(Kit.depot_id == depot.id, Kit.state == KitState.IN_DEPOT))
     return DepotToday(
@@ -151,8 +152,8 @@ class ShipmentPage:
 def shipment_page(tx: Transaction, shipment: Shipment) -> ShipmentPage:
     """Everything a page about one shipment shows to depot and office; how each kit arrived is the site's to see."""
     trial = tx.session.get_one(Trial, shipment.trial_id)
-    definition = definitions.latest(tx, trial)
     site = tx.session.get_one(Site, shipment.site_id)
+    definition = definitions.at_sites(tx, trial, [site])[site.code]
     depot = tx.session.get_one(Depot, shipment.depot_id)
     facts = definition.site(site.code)
     today = local_date(tx.now, facts.time_zone)
@@ -201,7 +202,7 @@ def is_overdue(expected_on: date, today: date, definition: TrialDefinition) -> b
 @dataclass(frozen=True)
 class LotRow:
     """Kits of a blinded lot by where they are, all types of the group together. `last_ship_day` is the last date on
-    which any of them may leave a depot.
+    which any of them may leave a depot for some site.
     """
 
     code: str
@@ -239,7 +240,8 @@ GONE = (
 
 def lot_rows(tx: Transaction, trial: Trial, depot: Depot | None = None) -> tuple[LotRow, ...]:
     """The blinded lots by expiry and code, counted over the trial, or what one `depot` holds or has reserved."""
-    definition = definitions.latest(tx, trial)
+    in_force = [definitions.parsed(version.public_text) for version in definitions.versions_of_trial(tx, trial)]
+    dns = min(definition.expiry.dns for definition in in_force)
     counted = select(Kit.blinded_lot_id, Kit.state, func.count()).where(Kit.trial_id == trial.id)
     if depot is not None:
         from_here = select(Shipment.id).where(Shipment.depot_id == depot.id, Shipment.state.in_(WAITING))
@@ -259,7 +261,7 @@ def lot_rows(tx: Transaction, trial: Trial, depot: Depot | None = None) -> tuple
             LotRow(
                 code=lot.code,
                 expiry=lot.expiry,
-                last_ship_day=last_day_inclusive(lot.expiry, definition.expiry.dns),
+                last_ship_day=last_day_inclusive(lot.expiry, dns),
                 released_at=lot.released_at,
                 released_by=names[lot.released_by or ""],
                 release_document=lot.release_document or "",

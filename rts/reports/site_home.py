@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select
 
 from rts.conduct.places import Place, place_of
+from rts.conduct.visits import definition_of_visit
 from rts.reports.stock import ExpiryLine, stock_by_expiry
 from rts.reports.subjects import DueVisit, next_visits
 from rts.store.tables import Dispensing, Kit, Shipment, Site, Subject
@@ -134,24 +135,24 @@ def site_today(tx: Transaction, site: Site) -> SiteToday:
 
 def _kits_to_hand_over(tx: Transaction, place: Place) -> tuple[KitToHandOver, ...]:
     statement = (
-        select(Subject.code, Subject.randomised_on, Dispensing.visit, Kit.number, Dispensing.assigned_at)
+        select(Subject.code, Subject.randomised_on, Dispensing, Kit.number)
         .join(Subject, Subject.id == Dispensing.subject_id)
         .join(Kit, Kit.id == Dispensing.kit_id)
         .where(Kit.site_id == place.site.id, Kit.state == "assigned", Dispensing.state == "assigned")
         .order_by(Dispensing.assigned_at, Kit.number)
     )
     kits = []
-    for code, randomised_on, visit_code, number, assigned_at in tx.session.execute(statement):
+    for code, randomised_on, row, number in tx.session.execute(statement):
         if randomised_on is None:
             raise RuntimeError("a subject with kits set aside has a date of randomisation")
-        visit = place.definition.visit(visit_code)
+        visit = definition_of_visit(tx, place.definition, row.visit, row.version_id).visit(row.visit)
         kits.append(
             KitToHandOver(
                 code,
-                visit_code,
+                row.visit,
                 visit.label,
                 number,
-                assigned_at,
+                row.assigned_at,
                 due_date(randomised_on, visit),
                 *window(randomised_on, visit),
             )

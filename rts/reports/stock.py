@@ -9,9 +9,10 @@ from datetime import date, datetime
 from sqlalchemy import func, select
 
 from rts.conduct.dispensing import normal_number
-from rts.conduct.places import place_of
+from rts.conduct.places import Place, place_of
+from rts.conduct.visits import definition_of_visit
 from rts.reports.people import printed_names
-from rts.store.tables import BlindedLot, Kit, KitMove, Shipment, Site, Subject
+from rts.store.tables import BlindedLot, Dispensing, Kit, KitMove, Shipment, Site, Subject
 from rts.store.transaction import Transaction
 from rts.supply.expiry import last_day_inclusive
 from rts.supply.kits import ON_HAND, KitState
@@ -164,8 +165,16 @@ def kit_life(tx: Transaction, site: Site, number: str) -> KitLife | None:
         shipment=next((move.number for move in moves if move.number), None),
         received_on=receipt.at if receipt else None,
         subject=subject.code if subject else None,
-        visit=place.definition.visit(kit.visit).label if kit.visit else "",
+        visit=_visit_label(tx, place, kit),
         visit_code=kit.visit or "",
         events=tuple(KitEvent(move.at, move.move, names[move.doer], move.reason, move.number) for move in moves),
         today=place.today,
     )
+
+
+def _visit_label(tx: Transaction, place: Place, kit: Kit) -> str:
+    """The visit a kit is set aside or was dispensed for; empty for a kit that is nobody's."""
+    row = tx.session.scalar(select(Dispensing).where(Dispensing.kit_id == kit.id)) if kit.visit else None
+    if row is None:
+        return ""
+    return definition_of_visit(tx, place.definition, row.visit, row.version_id).visit(row.visit).label

@@ -11,11 +11,11 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 
 from rts.conduct.places import Place, place_of
+from rts.conduct.visits import definition_of_visit, visits_of
 from rts.reports.people import printed_names
 from rts.store import definitions
 from rts.store.tables import (
     AllocationRemark,
-    DefinitionVersion,
     Dispensing,
     Kit,
     Shipment,
@@ -70,8 +70,12 @@ class SubjectRows:
 
 @dataclass(frozen=True)
 class VisitKit:
-    """A kit set aside or dispensed for a visit. `lasts` says whether it may still be dispensed at this visit today."""
+    """A kit set aside or dispensed for a visit, under the version with row id `version_id`. `lasts` says whether it may
+    still be dispensed at this visit today.
+    """
 
+    visit: str
+    version_id: int
     number: str
     slot: int
     state: str
@@ -229,24 +233,25 @@ def next_visits(tx: Transaction, place: Place, subjects: Sequence[Subject]) -> d
     """The next visit of each of `subjects` in treatment, by row id: the one kits are set aside for, else the next."""
     if not subjects:
         return {}
-    closed: dict[int, set[str]] = {subject.id: set() for subject in subjects}
+    held: dict[int, dict[str, int]] = {subject.id: {} for subject in subjects}
     waiting: dict[int, str] = {}
-    statement = select(Dispensing.subject_id, Dispensing.visit, Dispensing.state).where(
-        Dispensing.subject_id.in_(closed), Dispensing.state.in_(LIVE)
+    statement = select(Dispensing.subject_id, Dispensing.visit, Dispensing.version_id, Dispensing.state).where(
+        Dispensing.subject_id.in_(held), Dispensing.state.in_(LIVE)
     )
-    for subject_id, visit, state in tx.session.execute(statement):
-        closed[subject_id].add(visit)
+    for subject_id, visit, version_id, state in tx.session.execute(statement):
+        held[subject_id][visit] = version_id
         if state == "assigned":
             waiting[subject_id] = visit
     found = {}
     for subject in subjects:
         if subject.randomised_on is None:
             continue
+        visits = visits_of(tx, place.definition, held[subject.id].items())
         if subject.id in waiting:
-            held = place.definition.visit(waiting[subject.id])
-            found[subject.id] = replace(_due(held, subject.randomised_on, place.today), state="set_aside")
+            awaited = next(visit for visit in visits if visit.code == waiting[subject.id])
+            found[subject.id] = replace(_due(awaited, subject.randomised_on, place.today), state="set_aside")
             continue
-        ahead = open_visits(place.definition.visits, closed[subject.id])
+        ahead = open_visits(visits, held[subject.id])
         due = [_due(visit, subject.randomised_on, place.today) for visit in ahead]
         # One missed is let go once the window of a later one has begun: that is the visit the subject comes to.
         begun = [visit for visit in due if visit.state != "coming"]
@@ -265,7 +270,7 @@ def subject_life(tx: Transaction, subject: Subject) -> SubjectLife:
     """The life of `subject`, with every visit and kit. Times are UTC, days local to the site."""
     place = place_of(tx, subject.site)
     kits = _kits_of(tx, place, subject)
-    visits = _visits(place, subject, kits)
+    visits = _visits(tx, place, subject, kits)
     last_visit = visits[-1] if visits else None
     is_at_end = (
         subject.state == "randomised"
@@ -274,7 +279,7 @@ def subject_life(tx: Transaction, subject: Subject) -> SubjectLife:
         and not any(visit.state in {"set_aside", "open"} for visit in visits if visit.is_dispensing)
     )
     people = [subject.screened_by, subject.randomised_by]
-    people += [name for _, kit in kits for name in (kit.assigned_by, kit.dispensed_by)]
+    people += [name for kit in kits for name in (kit.assigned_by, kit.dispensed_by)]
     return SubjectLife(
         code=subject.code,
         state=subject.state,
@@ -317,8 +322,7 @@ def stratification(definition: TrialDefinition, values: dict[str, float]) -> tup
 def _recorded_stratification(tx: Transaction, subject: Subject) -> tuple[Stratification, ...]:
     if subject.factor_values is None:
         return ()
-    version = tx.session.get_one(DefinitionVersion, subject.version_id)
-    return stratification(definitions.parsed(version.public_text), json.loads(subject.factor_values))
+    return stratification(definitions.by_id(tx, subject.version_id), json.loads(subject.factor_values))
 
 
 def _remarks(tx: Transaction, subject: Subject) -> tuple[RemarkLine, ...]:
@@ -326,7 +330,7 @@ def _remarks(tx: Transaction, subject: Subject) -> tuple[RemarkLine, ...]:
         select(AllocationRemark).where(AllocationRemark.subject_id == subject.id).order_by(AllocationRemark.id)
     ).all()
     names = printed_names(tx, [remark.recorded_by for remark in found])
-    definition = definitions.parsed(tx.session.get_one(DefinitionVersion, subject.version_id).public_text)
+    definition = definitions.by_id(tx, subject.version_id)
     return tuple(
         RemarkLine(
             remark.kind,
@@ -339,7 +343,7 @@ def _remarks(tx: Transaction, subject: Subject) -> tuple[RemarkLine, ...]:
     )
 
 
-def _kits_of(tx: Transaction, place: Place, subject: Subject) -> list[tuple[str, VisitKit]]:
+def _kits_of(tx: Transaction, place: Place, subject: Subject) -> list[VisitKit]:
     rows = tx.session.scalars(
         select(Dispensing)
         .options(joinedload(Dispensing.kit).joinedload(Kit.lot))
@@ -351,12 +355,15 @@ def _kits_of(tx: Transaction, place: Place, subject: Subject) -> list[tuple[str,
     for row in rows:
         shipment, received_on = arrived.get(row.kit_id, (None, None))
         fate, _, reason = (row.end_reason or "").partition(": ")
+        definition = definition_of_visit(tx, place.definition, row.visit, row.version_id)
         kit = VisitKit(
+            visit=row.visit,
+            version_id=row.version_id,
             number=row.kit.number,
             slot=row.slot,
             state=row.state,
             expiry=row.kit.lot.expiry,
-            lasts=may_be_dispensed(place.today, row.kit.lot.expiry, place.definition.expiry.dnd_at(row.visit)),
+            lasts=may_be_dispensed(place.today, row.kit.lot.expiry, definition.expiry.dnd_at(row.visit)),
             shipment=shipment,
             received_on=received_on,
             assigned_at=row.assigned_at,
@@ -368,7 +375,7 @@ def _kits_of(tx: Transaction, place: Place, subject: Subject) -> list[tuple[str,
             reason=reason,
             window_reason=row.window_reason,
         )
-        kits.append((row.visit, kit))
+        kits.append(kit)
     return kits
 
 
@@ -382,23 +389,22 @@ def _arrivals(tx: Transaction, kit_ids: Sequence[int]) -> dict[int, tuple[str, d
     return {kit_id: (number, received_on) for kit_id, number, received_on in tx.session.execute(statement)}
 
 
-def _visits(place: Place, subject: Subject, kits: list[tuple[str, VisitKit]]) -> tuple[VisitLine, ...]:
+def _visits(tx: Transaction, place: Place, subject: Subject, kits: list[VisitKit]) -> tuple[VisitLine, ...]:
     if subject.randomised_on is None:
         return ()
-    reached = max(
-        (place.definition.visit(code).day for code, kit in kits if kit.state in LIVE),
-        default=None,
-    )
+    visits = visits_of(tx, place.definition, [(kit.visit, kit.version_id) for kit in kits])
+    held = {kit.visit for kit in kits if kit.state in LIVE}
+    reached = max((visit.day for visit in visits if visit.code in held), default=None)
     lines = []
-    for visit in place.definition.visits:
+    for visit in visits:
         due = _due(visit, subject.randomised_on, place.today)
-        mine = tuple(kit for code, kit in kits if code == visit.code)
+        mine = tuple(kit for kit in kits if kit.visit == visit.code)
         live = {kit.state for kit in mine if kit.state in LIVE}
         if live:
             state = "set_aside" if "assigned" in live else "dispensed"
         elif subject.state != "randomised":
             state = "not_held"
-        elif reached is not None and visit.day < reached:
+        elif reached is not None and visit.day <= reached:
             state = "passed"
         else:
             state = due.state
@@ -454,6 +460,10 @@ def randomisation_record(tx: Transaction, subject: Subject) -> RandomisationReco
     life = subject_life(tx, subject)
     if life.randomised_at is None:
         return None
-    visit = life.visits[0]
+    # By its kits: a later version may begin with a visit of another code.
+    visit = next(
+        (visit for visit in life.visits if any(kit.assigned_at == life.randomised_at for kit in visit.kits)),
+        life.visits[0],
+    )
     kits = tuple(kit for kit in visit.kits if kit.assigned_at == life.randomised_at)
     return RandomisationRecord(life, kits, visit)

@@ -12,9 +12,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import String, case, func, literal, select
+from sqlalchemy import ColumnElement, String, case, func, literal, select
 
 from rts.clock import local_date
+from rts.conduct.visits import visits_of
 from rts.reports.depot import is_overdue, lot_rows
 from rts.reports.people import printed_names
 from rts.reports.trial_overview import PlannedDay, randomised_by_day, recruitment_plan
@@ -56,7 +57,6 @@ class SiteStock:
 
 def site_stocks(tx: Transaction, trial: Trial, *, page: int = 1, size: int = 50) -> tuple[SiteStock, ...]:
     """Stock by site, those that were ever opened, by code. A fixed number of queries, however many sites."""
-    definition = definitions.latest(tx, trial)
     statement = (
         select(Site)
         .where(Site.trial_id == trial.id, Site.state != "planned")
@@ -88,9 +88,11 @@ def site_stocks(tx: Transaction, trial: Trial, *, page: int = 1, size: int = 50)
             .group_by(Shipment.site_id)
         ).all()
     )
-    demand = _demand(tx, definition, ids)
+    at_sites = definitions.at_sites(tx, trial, sites)
+    demand = _demand(tx, {site.id: at_sites[site.code] for site in sites})
     stocks = []
     for site in sites:
+        definition = at_sites[site.code]
         today = local_date(tx.now, definition.site(site.code).time_zone)
         usable = sum(
             count for expiry, count in shelf[site.id] if may_be_dispensed(today, expiry, definition.expiry.dnd)
@@ -124,31 +126,35 @@ def days_of_cover(usable: int, demand: list[tuple[date, int]], today: date) -> i
     return None
 
 
-def _demand(tx: Transaction, definition: TrialDefinition, site_ids: list[int]) -> dict[int, list[tuple[date, int]]]:
-    """What scheduled visits of subjects in treatment will need, by site: due dates and kits of all groups."""
-    closed: dict[int, set[str]] = defaultdict(set)
-    for subject_id, visit in tx.session.execute(
-        select(Dispensing.subject_id, Dispensing.visit)
+def _demand(tx: Transaction, at_sites: dict[int, TrialDefinition]) -> dict[int, list[tuple[date, int]]]:
+    """What scheduled visits of subjects in treatment will need, by site: due dates and kits of all groups, as the
+    definition at each site says.
+    """
+    held: dict[int, dict[str, int]] = defaultdict(dict)
+    for subject_id, visit, version_id in tx.session.execute(
+        select(Dispensing.subject_id, Dispensing.visit, Dispensing.version_id)
         .join(Subject)
         .where(
-            Subject.site_id.in_(site_ids),
+            Subject.site_id.in_(at_sites),
             Subject.state == "randomised",
             Dispensing.state.in_(["assigned", "dispensed"]),
         )
     ):
-        closed[subject_id].add(visit)
+        held[subject_id][visit] = version_id
     demand: dict[int, list[tuple[date, int]]] = defaultdict(list)
     for subject_id, site_id, randomised_on, dose_level in tx.session.execute(
         select(Subject.id, Subject.site_id, Subject.randomised_on, Subject.dose_level).where(
-            Subject.site_id.in_(site_ids), Subject.state == "randomised"
+            Subject.site_id.in_(at_sites), Subject.state == "randomised"
         )
     ):
         if randomised_on is None:
             continue
-        schedule = SubjectSchedule(randomised_on, dose_level, frozenset(closed[subject_id]))
+        definition = at_sites[site_id]
+        schedule = SubjectSchedule(randomised_on, dose_level, frozenset(held[subject_id]))
+        visits = visits_of(tx, definition, held[subject_id].items())
         for group in definition.kit_groups:
             demand[site_id] += [
-                (one.due, one.quantity) for one in demands_of(schedule, definition.visits, group, definition.expiry)
+                (one.due, one.quantity) for one in demands_of(schedule, visits, group, definition.expiry)
             ]
     return demand
 
@@ -191,22 +197,24 @@ class SupplyOverview:
 
 def overview(tx: Transaction, trial: Trial) -> SupplyOverview:
     """Everything the first page of supply shows, but for the table of sites."""
-    definition = definitions.latest(tx, trial)
+    definition = definitions.of_trial(tx, trial)
     zone = definition.depots[0].time_zone
     counts: dict[str, int] = dict(
         tx.session.execute(select(Kit.state, func.count()).where(Kit.trial_id == trial.id).group_by(Kit.state)).all()
     )
     in_motion = tx.session.execute(
-        select(Shipment.number, Shipment.state, Shipment.expected_on, Site.code)
+        select(Shipment.number, Shipment.state, Shipment.expected_on, Site)
         .join(Site, Site.id == Shipment.site_id)
         .where(Shipment.trial_id == trial.id, Shipment.state.in_(IN_MOTION))
         .order_by(Shipment.expected_on, Shipment.number)
     ).all()
+    at_sites = definitions.at_sites(tx, trial, list({row.Site for row in in_motion}))
     overdue = []
-    for number, state, expected_on, code in in_motion:
-        facts = definition.site(code)
-        if state == "in_transit" and is_overdue(expected_on, local_date(tx.now, facts.time_zone), definition):
-            overdue.append(OverdueShipment(number, f"{code} {facts.name}", expected_on))
+    for number, state, expected_on, site in in_motion:
+        facts = at_sites[site.code].site(site.code)
+        today = local_date(tx.now, facts.time_zone)
+        if state == "in_transit" and is_overdue(expected_on, today, at_sites[site.code]):
+            overdue.append(OverdueShipment(number, f"{site.code} {facts.name}", expected_on))
     return SupplyOverview(
         definition=definition,
         today=local_date(tx.now, zone),
@@ -283,9 +291,8 @@ def quarantined_kits(
     tx: Transaction, trial: Trial, number: str = "", *, page: int = 1, size: int = 50
 ) -> tuple[QuarantinedKit, ...]:
     """The kits in quarantine at sites, by number; with `number`, that one."""
-    definition = definitions.latest(tx, trial)
     statement = (
-        select(Kit.number, Site.code, BlindedLot.expiry, KitMove.at, KitMove.move, KitMove.reason, KitMove.doer)
+        select(Kit.number, Site, BlindedLot.expiry, KitMove.at, KitMove.move, KitMove.reason, KitMove.doer)
         .join(Site, Site.id == Kit.site_id)
         .join(BlindedLot, BlindedLot.id == Kit.blinded_lot_id)
         .join(KitMove, (KitMove.kit_id == Kit.id) & (KitMove.sequence == Kit.moves))
@@ -298,10 +305,11 @@ def quarantined_kits(
         statement = statement.where(Kit.number == number)
     rows = tx.session.execute(statement).all()
     names = printed_names(tx, [row.doer for row in rows])
+    at_sites = definitions.at_sites(tx, trial, list({row.Site for row in rows}))
     return tuple(
         QuarantinedKit(
             row.number,
-            f"{row.code} {definition.site(row.code).name}",
+            f"{row.Site.code} {at_sites[row.Site.code].site(row.Site.code).name}",
             row.expiry,
             row.at,
             row.move,
@@ -347,12 +355,15 @@ def latest_decision(tx: Transaction, trial: Trial, number: str) -> Decision | No
 
 def open_sites(tx: Transaction, trial: Trial) -> tuple[tuple[str, str], ...]:
     """The open sites, code and name."""
-    definition = definitions.latest(tx, trial)
-    statement = select(Site.code).where(Site.trial_id == trial.id, Site.state == "open").order_by(Site.code)
-    return tuple((code, f"{code} {definition.site(code).name}") for code in tx.session.scalars(statement))
+    return _named(tx, trial, Site.state == "open")
 
 
 def all_sites(tx: Transaction, trial: Trial) -> tuple[tuple[str, str], ...]:
     """Every site, code and name."""
-    definition = definitions.latest(tx, trial)
-    return tuple((site.code, f"{site.code} {site.name}") for site in definition.sites)
+    return _named(tx, trial)
+
+
+def _named(tx: Transaction, trial: Trial, *conditions: ColumnElement[bool]) -> tuple[tuple[str, str], ...]:
+    sites = tx.session.scalars(select(Site).where(Site.trial_id == trial.id, *conditions).order_by(Site.code)).all()
+    at_sites = definitions.at_sites(tx, trial, sites)
+    return tuple((code, f"{code} {definition.site(code).name}") for code, definition in at_sites.items())

@@ -6,7 +6,7 @@ Counts are totals by site and state; no count here depends on an arm.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import sqrt
@@ -81,9 +81,70 @@ def randomised_by_day(tx: Transaction, trial: Trial) -> tuple[tuple[date, int], 
 
 
 @dataclass(frozen=True)
+class InForce:
+    """A version that stands at a site from its local date `from_date` on; `state` is `past`, `in_force`, `planned`, or
+    `withdrawn` for a plan that was taken back before its date.
+
+    `protocol_version` is what the version calls its protocol. A plan taken back has `ended_at`, `ended_by` and
+    `end_reason`.
+    """
+
+    version: int
+    protocol_version: str
+    from_date: date
+    state: str
+    document: str
+    recorded_at: datetime
+    recorded_by: str
+    ended_at: datetime | None = None
+    ended_by: str = ""
+    end_reason: str = ""
+
+
+def in_force_at(tx: Transaction, sites: Sequence[Site]) -> dict[int, list[InForce]]:
+    """What was ever put in force at each of `sites`, by its row id: by date, plans taken back among them where their
+    date stood.
+    """
+    statement = (
+        select(DefinitionInForce)
+        .where(DefinitionInForce.site_id.in_([site.id for site in sites]))
+        .order_by(DefinitionInForce.from_date, DefinitionInForce.id)
+    )
+    rows = tx.session.scalars(statement).all()
+    names = {"": "", **printed_names(tx, [name for row in rows for name in (row.recorded_by, row.ended_by)])}
+    current = {site.id: version.id for site, version in definitions.versions_in_force(tx, sites).items()}
+    versions = {row.version_id: row.version for row in rows}
+    found: dict[int, list[InForce]] = {site.id: [] for site in sites}
+    for site in sites:
+        is_past = site.id in current
+        for row in (row for row in rows if row.site_id == site.id):
+            if row.ended_at is not None:
+                state = "withdrawn"
+            elif row.version_id == current.get(site.id):
+                state, is_past = "in_force", False
+            else:
+                state = "past" if is_past else "planned"
+            found[site.id].append(
+                InForce(
+                    versions[row.version_id].version,
+                    definitions.parsed(versions[row.version_id].public_text).protocol_version,
+                    row.from_date,
+                    state,
+                    row.document,
+                    row.recorded_at,
+                    names[row.recorded_by],
+                    row.ended_at,
+                    names[row.ended_by or ""],
+                    row.end_reason or "",
+                )
+            )
+    return found
+
+
+@dataclass(frozen=True)
 class SiteRow:
-    """A site in the table of sites. `gates_passed` counts those that the newest definition asks for; `version` is the
-    definition in force there today, None before the first.
+    """A site in the table of sites. `gates_passed` counts those that the definition in force there asks for; `versions`
+    are those that stand there, by date. Where none is in force yet, the newest loaded tells the facts.
     """
 
     code: str
@@ -97,19 +158,33 @@ class SiteRow:
     screen_failed: int
     randomised: int
     in_treatment: int
-    version: int | None
+    versions: tuple[InForce, ...]
+
+    @property
+    def in_force(self) -> InForce | None:
+        """The version in force there now."""
+        return next((one for one in self.versions if one.state == "in_force"), None)
+
+    @property
+    def planned(self) -> tuple[InForce, ...]:
+        """The versions still to come into force there, by date."""
+        return tuple(one for one in self.versions if one.state == "planned")
+
+    @property
+    def newest(self) -> int:
+        """The newest version that is in force or planned there; 0 when there is none."""
+        return max((one.version for one in self.versions), default=0)
 
     @property
     def is_ready_to_open(self) -> bool:
         """Whether only the opening itself is still to be done."""
-        return self.state == "planned" and self.gates_passed == self.gates
+        return self.state == "planned" and self.in_force is not None and self.gates_passed == self.gates
 
 
 def site_rows(
     tx: Transaction, trial: Trial, *, only: Site | None = None, page: int = 1, size: int = 0
 ) -> tuple[SiteRow, ...]:
-    """The sites by code: all of them, with `size` one page, or `only` one. Five queries, however many sites."""
-    definition = definitions.latest(tx, trial)
+    """The sites by code: all of them, with `size` one page, or `only` one. A fixed number of queries, however many."""
     statement = select(Site).where(Site.trial_id == trial.id).order_by(Site.code)
     if only is not None:
         statement = statement.where(Site.id == only.id)
@@ -117,13 +192,9 @@ def site_rows(
         statement = statement.limit(size).offset((page - 1) * size)
     sites = list(tx.session.scalars(statement))
     ids = [site.id for site in sites]
-    passed = dict(
-        tx.session.execute(
-            select(SiteGate.site_id, func.count())
-            .where(SiteGate.site_id.in_(ids), SiteGate.gate.in_(definition.gates))
-            .group_by(SiteGate.site_id)
-        ).all()
-    )
+    passed: dict[int, set[str]] = defaultdict(set)
+    for site_id, gate in tx.session.execute(select(SiteGate.site_id, SiteGate.gate).where(SiteGate.site_id.in_(ids))):
+        passed[site_id].add(gate)
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     for site_id, state, count in tx.session.execute(
         select(Subject.site_id, Subject.state, func.count())
@@ -138,19 +209,12 @@ def site_rows(
             .group_by(Subject.site_id)
         ).all()
     )
-    in_force: dict[int, list[tuple[date, int]]] = defaultdict(list)
-    for site_id, from_date, version in tx.session.execute(
-        select(DefinitionInForce.site_id, DefinitionInForce.from_date, DefinitionVersion.version)
-        .join(DefinitionVersion, DefinitionVersion.id == DefinitionInForce.version_id)
-        .where(DefinitionInForce.site_id.in_(ids))
-        .order_by(DefinitionInForce.from_date)
-    ):
-        in_force[site_id].append((from_date, version))
+    at_sites = definitions.at_sites(tx, trial, sites)
+    in_force = in_force_at(tx, sites)
     rows = []
     for site in sites:
+        definition = at_sites[site.code]
         facts = definition.site(site.code)
-        today = local_date(tx.now, facts.time_zone)
-        versions = [version for from_date, version in in_force[site.id] if from_date <= today]
         rows.append(
             SiteRow(
                 code=site.code,
@@ -158,13 +222,13 @@ def site_rows(
                 city=facts.city,
                 state=site.state,
                 planned_opening=facts.planned_opening,
-                gates_passed=passed.get(site.id, 0),
+                gates_passed=len(passed[site.id].intersection(definition.gates)),
                 gates=len(definition.gates),
                 screened=sum(counts[site.id].values()),
                 screen_failed=counts[site.id].get("screen_failed", 0),
                 randomised=randomised.get(site.id, 0),
                 in_treatment=counts[site.id].get("randomised", 0),
-                version=versions[-1] if versions else None,
+                versions=tuple(one for one in in_force[site.id] if one.state != "withdrawn"),
             )
         )
     return tuple(rows)
@@ -187,10 +251,12 @@ class WaitingList:
 
 @dataclass(frozen=True)
 class Overview:
-    """The trial on one page. `today` is the date at the first depot, whose zone the office's pages show."""
+    """The trial on one page, as the newest definition in force at a site plans it. `newest` is the newest version
+    loaded, which may be in force nowhere yet; `today` the date at the first depot, whose zone the office's pages show.
+    """
 
     definition: TrialDefinition
-    version: int
+    newest: int
     today: date
     plan: tuple[PlannedDay, ...]
     randomised: tuple[tuple[date, int], ...]
@@ -217,8 +283,7 @@ class Overview:
 
 def overview(tx: Transaction, trial: Trial) -> Overview:
     """Everything the first page of a trial shows."""
-    version = definitions.latest_version(tx, trial)
-    definition = definitions.parsed(version.public_text)
+    definition = definitions.of_trial(tx, trial)
     subjects = dict(
         tx.session.execute(
             select(Subject.state, func.count()).where(Subject.trial_id == trial.id).group_by(Subject.state)
@@ -236,7 +301,7 @@ def overview(tx: Transaction, trial: Trial) -> Overview:
     )
     return Overview(
         definition=definition,
-        version=version.version,
+        newest=definitions.latest_version(tx, trial).version,
         today=local_date(tx.now, definition.depots[0].time_zone),
         plan=recruitment_plan(definition.sites, definition.target),
         randomised=randomised_by_day(tx, trial),
@@ -259,17 +324,10 @@ class GateRow:
 
 
 @dataclass(frozen=True)
-class VersionInForce:
-    """A definition version and the site-local date from which it is in force there."""
-
-    version: int
-    protocol_version: str
-    from_date: date
-
-
-@dataclass(frozen=True)
 class SitePage:
-    """A site with its gates, its state and the versions in force there. `today` is its local date."""
+    """A site with its gates, its state and what was ever put in force there, the latest date first. `today` is its
+    local date; `later` are the loaded versions, newest first, that could be put in force there next.
+    """
 
     row: SiteRow
     facts: SiteFacts
@@ -278,16 +336,28 @@ class SitePage:
     missing: tuple[str, ...]
     opened_at: datetime | None
     closed_at: datetime | None
-    in_force: tuple[VersionInForce, ...]
+    in_force: tuple[InForce, ...]
+    later: tuple[int, ...]
 
     def gate(self, code: str) -> GateRow | None:
         """The gate named `code`; None when the definition names none."""
         return next((row for row in self.gates if row.gate == code), None)
 
+    def plan(self, version: int) -> InForce | None:
+        """The plan to put `version` in force here; None when there is none."""
+        return next((one for one in self.row.planned if one.version == version), None)
+
+    def changed(self, version: str) -> InForce | None:
+        """What became of the plan for `version`: the one that stands, or the one withdrawn last; None without any."""
+        mine = [one for one in self.in_force if str(one.version) == version]
+        standing = [one for one in mine if one.ended_at is None]
+        ended = sorted((one for one in mine if one.ended_at), key=lambda one: one.ended_at or one.recorded_at)
+        return next(iter([*standing, *reversed(ended)]), None)
+
 
 def site_page(tx: Transaction, site: Site) -> SitePage:
     """Everything the office's page about a site shows."""
-    definition = definitions.latest(tx, site.trial)
+    definition = definitions.at_sites(tx, site.trial, [site])[site.code]
     facts = definition.site(site.code)
     recorded = {gate.gate: gate for gate in tx.session.scalars(select(SiteGate).where(SiteGate.site_id == site.id))}
     names = printed_names(tx, [gate.recorded_by for gate in recorded.values()])
@@ -303,23 +373,25 @@ def site_page(tx: Transaction, site: Site) -> SitePage:
         else GateRow(code)
         for code in definition.gates
     ]
-    in_force = tx.session.execute(
-        select(DefinitionInForce.from_date, DefinitionVersion.version, DefinitionVersion.public_text)
-        .join(DefinitionVersion, DefinitionVersion.id == DefinitionInForce.version_id)
-        .where(DefinitionInForce.site_id == site.id)
-        .order_by(DefinitionInForce.from_date.desc())
+    row = site_rows(tx, site.trial, only=site)[0]
+    later = tx.session.scalars(
+        select(DefinitionVersion)
+        .where(DefinitionVersion.trial_id == site.trial_id, DefinitionVersion.version > row.newest)
+        .order_by(DefinitionVersion.version.desc())
     )
     return SitePage(
-        row=site_rows(tx, site.trial, only=site)[0],
+        row=row,
         facts=facts,
         today=local_date(tx.now, facts.time_zone),
         gates=tuple(gates),
         missing=missing_gates(tx, site.id, definition.gates),
         opened_at=site.opened_at,
         closed_at=site.closed_at,
-        in_force=tuple(
-            VersionInForce(version, definitions.parsed(text).protocol_version, from_date)
-            for from_date, version, text in in_force
+        in_force=tuple(reversed(in_force_at(tx, [site])[site.id])),
+        later=tuple(
+            one.version
+            for one in later
+            if any(named.code == site.code for named in definitions.parsed(one.public_text).sites)
         ),
     )
 
@@ -339,7 +411,7 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class DefinitionPage:
-    """One version of the definition, with every version there is and what this one changed."""
+    """One version of the definition, with every version there is, what this one changed, and where each is in force."""
 
     row: VersionRow
     definition: TrialDefinition
@@ -347,6 +419,22 @@ class DefinitionPage:
     versions: tuple[VersionRow, ...]
     compared_with: int | None
     changes: tuple[Difference, ...]
+    sites: tuple[SiteRow, ...]
+
+    @property
+    def waiting(self) -> tuple[SiteRow, ...]:
+        """The sites where this version can be put in force: those it names, with no version as new or newer."""
+        named = {site.code for site in self.definition.sites}
+        return tuple(site for site in self.sites if site.code in named and site.newest < self.row.version)
+
+    def put_at(self, codes: Collection[str]) -> tuple[tuple[str, InForce], ...]:
+        """How this version stands at those of the sites `codes` where it does: site code, and what was recorded."""
+        return tuple(
+            (site.code, one)
+            for site in self.sites
+            for one in site.versions
+            if site.code in codes and one.version == self.row.version
+        )
 
 
 def definition_page(tx: Transaction, trial: Trial, wanted: int | None = None) -> DefinitionPage | None:
@@ -362,8 +450,9 @@ def definition_page(tx: Transaction, trial: Trial, wanted: int | None = None) ->
     if found is None:
         return None
     sites: dict[int | None, list[str]] = defaultdict(list)
-    for row in site_rows(tx, trial):
-        sites[row.version].append(row.code)
+    site_table = site_rows(tx, trial)
+    for row in site_table:
+        sites[row.in_force.version if row.in_force else None].append(row.code)
     names = printed_names(tx, [one.loaded_by for one in versions])
     rows = {
         one.version: VersionRow(
@@ -387,4 +476,5 @@ def definition_page(tx: Transaction, trial: Trial, wanted: int | None = None) ->
         versions=tuple(rows.values()),
         compared_with=before.version if before else None,
         changes=tuple(changes),
+        sites=site_table,
     )

@@ -249,18 +249,18 @@ class Depot(Base):
 
 
 class Site(Base):
-    """A site and whether it is open; its facts stand in the definition in force."""
+    """A site and whether it is open; its facts, such as the depot that supplies it, stand in the definition in force
+    there.
+    """
 
     __tablename__ = "site"
     __table_args__ = (UniqueConstraint("trial_id", "code"), one_of("state", "planned", "open", "closed"))
     id: Mapped[int] = key()
     trial_id: Mapped[int] = to("trial")
-    depot_id: Mapped[int] = to("depot")
     code: Mapped[str] = mapped_column(String(40))
     state: Mapped[str] = mapped_column(String(20), default="planned")
     opened_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
-    depot: Mapped[Depot] = relationship()
     trial: Mapped[Trial] = relationship()
 
 
@@ -279,14 +279,39 @@ class SiteGate(Base):
 
 
 class DefinitionInForce(Base):
-    """From which local date a definition version is in force at a site."""
+    """From which local date a definition version is in force at a site, and the document that allows it there.
+
+    A row that stands is in force from its date on, until one with a later date is. A plan taken back before its date
+    stays too, ended with its reason.
+    """
 
     __tablename__ = "definition_in_force"
-    __table_args__ = (UniqueConstraint("site_id", "from_date"),)
+    __table_args__ = (
+        *(
+            Index(
+                f"uq_definition_in_force_standing_{column}",
+                "site_id",
+                column,
+                unique=True,
+                sqlite_where=text("ended_at IS NULL"),
+                postgresql_where=text("ended_at IS NULL"),
+            )
+            for column in ("from_date", "version_id")
+        ),
+        CheckConstraint(
+            "(ended_at IS NULL) = (ended_by IS NULL) AND (ended_at IS NULL) = (end_reason IS NULL)", name="ended_whole"
+        ),
+    )
     id: Mapped[int] = key()
     site_id: Mapped[int] = to("site")
     version_id: Mapped[int] = to("definition_version")
     from_date: Mapped[date]
+    document: Mapped[str]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+    end_reason: Mapped[str | None]
     version: Mapped[DefinitionVersion] = relationship()
 
 

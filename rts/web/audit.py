@@ -297,6 +297,9 @@ def action_words(*, of_trial: bool) -> dict[str, str]:
         }
     return {
         "definition.loaded": _("Definition loaded"),
+        "definition.put_in_force": _("Definition put in force"),
+        "definition.plan_changed": _("Plan of a definition changed"),
+        "definition.plan_withdrawn": _("Plan of a definition withdrawn"),
         "definition.restricted_read": _("Restricted definition read"),
         "list.plans_read": _("Plans of the lists read"),
         "lists.checked": _("Lists checked for low entries"),
@@ -421,6 +424,7 @@ def fact_word(name: str) -> str:
         "purpose": _("Purpose"),
         "commitment": _("Commitment"),
         "definition": _("Definition"),
+        "version": _("Version"),
         "file_digest": _("File digest"),
         "times_generated": _("Times generated"),
         "opened": _("Opened values"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import abort, g, redirect, render_template, request, url_for
 from flask_babel import gettext as _
+from werkzeug.exceptions import NotFound
 
 from rts.access.permissions import Permission
 from rts.conduct.dispensing import (
@@ -19,7 +20,7 @@ from rts.conduct.dispensing import (
     report_kit,
 )
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, Refusal, say
+from rts.refusal import Refusal, say
 from rts.reports.people import contacts
 from rts.reports.stock import kit_life
 from rts.reports.subjects import subject_life
@@ -36,8 +37,7 @@ WHAT_HAPPENED = say("Say what happened to the kit.")
 @pages.page("/trials/<trial>/subjects/<subject>/visits/<visit>/", Permission.DISPENSE, methods=("GET", "POST"))
 def visit(trial: str, subject: str, visit: str) -> Answer:
     """One visit of a subject: set its kits aside, then hand them over by number."""
-    failed: tuple[FailedRule, ...] = ()
-    status = 200
+    said: Refusal | None = None
     if request.method == "POST":
         entered = Entered(request.form)
         try:
@@ -52,23 +52,26 @@ def visit(trial: str, subject: str, visit: str) -> Answer:
         except Refusal as refusal:
             if "kit.none_suitable" in refusal.rules:
                 return _without_kit(refusal, trial, subject)
-            failed, status = refusal.failed, STATUS[refusal.code]
+            said = refusal
         else:
             return redirect(url_for("dispensing.visit", trial=trial, subject=subject, visit=visit), 303)
     with store().transaction() as tx:
         life = subject_life(tx, subject_here(tx))
-    found = life.visit(visit) or abort(404)
+    found = life.visit(visit)
+    if found is None:
+        # A visit that a version now in force leaves out has no page to show the refusal on.
+        raise said or NotFound
     page = render_template(
         "dispensing/visit.html",
         life=life,
         visit=found,
-        failed=failed,
+        failed=said.failed if said else (),
         entered=request.form,
         key=new_key(),
         trial=trial,
         site=g.site.code,
     )
-    return page, status
+    return page, STATUS[said.code] if said else 200
 
 
 def _without_kit(refusal: Refusal, trial: str, subject: str) -> Answer:

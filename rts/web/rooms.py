@@ -120,6 +120,8 @@ ROOM_OF = {
     "trial.pass_gate": "trial.sites",
     "trial.open_site": "trial.sites",
     "trial.close_site": "trial.sites",
+    "trial.change_plan": "trial.sites",
+    "trial.put_in_force": "trial.definition",
     "trial.definition_version": "trial.definition",
     "trial.restricted": "trial.definition",
 }
@@ -196,15 +198,14 @@ def _whole_frame() -> Frame:
             if trial is None and g.actor.grants and g.actor.grants[0].trial_id:
                 trial = tx.session.get(Trial, g.actor.grants[0].trial_id)
         if trial is not None:
-            definition = definitions.latest(tx, trial)
             if g.get("site") is not None:
-                facts = definition.site(g.site.code)
+                facts = definitions.at_sites(tx, trial, [g.site])[g.site.code].site(g.site.code)
                 zone, place = facts.time_zone, f"{facts.code} {facts.name}"
             elif g.get("depot") is not None:
-                depot = definition.depot(g.depot.code)
+                depot = definitions.of_depots(tx, trial)[g.depot.code]
                 zone, place = depot.time_zone, f"{depot.code} {depot.name}"
             else:
-                zone = definition.depots[0].time_zone
+                zone = definitions.of_trial(tx, trial).depots[0].time_zone
         return Frame(
             environment=tx.installation.environment,
             now=tx.now,

@@ -191,10 +191,11 @@ def randomise(trial: str, subject: str) -> Answer:
             return _form(context, carried(request.form))
         entered = Entered(request.form)
         command = _randomise_command(entered, place, trial, subject)
+        failed = (*entered.failed, *_on_this_form(failed_rules(tx, place, g.trial, found, command)))
+        # Asked of the review too: a version that has come into force meanwhile may ask something else.
+        if found.state == "screened" and any(rule.rule.startswith(MENDABLE) for rule in failed):
+            return _form(context, carried(request.form), failed, 422)
         if step != "record":
-            failed = (*entered.failed, *_on_this_form(failed_rules(tx, place, g.trial, found, command)))
-            if any(rule.rule.startswith(MENDABLE) for rule in failed):
-                return _form(context, carried(request.form), failed, 422)
             if failed:
                 return _randomisation_refused(tx, context, carried(request.form), failed)
             return _review(context, carried(request.form), command)

@@ -10,17 +10,23 @@ from flask_babel import gettext as _
 from rts.access.permissions import Permission
 from rts.conduct import site_gates as deeds
 from rts.conduct.perform import perform
+from rts.conduct.putting_in_force import ChangePlan, PutInForce
+from rts.conduct.putting_in_force import change_plan as change_plan_deed
+from rts.conduct.putting_in_force import put_in_force as put_in_force_deed
 from rts.conduct.reviewing_lists import ReadRestrictedPart, read_restricted_part
-from rts.refusal import say
+from rts.refusal import FailedRule, say
 from rts.reports import trial_overview as reports
 from rts.web.charts import PlannedCount, RecruitmentChart, recruitment_chart
+from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
 from rts.web.here import site_here
 from rts.web.lists import list_title
 from rts.web.paging import PAGE_SIZE, page_of
-from rts.web.reviewed import Answer, required, required_reason, reviewed_deed
+from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 
 pages = Pages("trial", __name__)
+
+DOCUMENT_MISSING = say("Name the document that allows it, such as the ethics committee's approval.")
 
 
 def site_states() -> dict[str, tuple[str, str]]:
@@ -29,6 +35,16 @@ def site_states() -> dict[str, tuple[str, str]]:
         "planned": (_("Planned"), "planned"),
         "open": (_("Open"), "good"),
         "closed": (_("Closed"), "quiet"),
+    }
+
+
+def in_force_states() -> dict[str, tuple[str, str]]:
+    """The words for how a version stands at a site."""
+    return {
+        "in_force": (_("In force"), "good"),
+        "planned": (_("Planned"), "planned"),
+        "past": (_("Before"), "quiet"),
+        "withdrawn": (_("Plan withdrawn"), "stop"),
     }
 
 
@@ -78,8 +94,20 @@ def _tasks(found: reports.Overview) -> list[dict[str, Any]]:
             for waiting in found.waiting_lists
         ]
     if actor().may(Permission.SITE_MANAGE, g.trial):
+        concerned = [site for site in found.sites if site.state != "closed"]
+        reached = sum(1 for site in concerned if site.newest == found.newest)
+        if reached < len(concerned):
+            tasks.append(
+                {
+                    "title": _("Put version %(version)s in force where it is approved", version=found.newest),
+                    "url": url_for("trial.definition_version", trial=g.trial.code, version=found.newest),
+                    "detail": _("In force or planned at %(done)d of %(all)d sites", done=reached, all=len(concerned)),
+                    "tone": "wait",
+                    "word": _("Amendment"),
+                }
+            )
         for site in found.sites:
-            if site.state != "planned":
+            if site.state != "planned" or site.in_force is None:
                 continue
             is_late = site.planned_opening < found.today
             missing = site.gates - site.gates_passed
@@ -119,6 +147,7 @@ def _site() -> dict[str, Any]:
         "title": f"{found.row.code} {found.row.name}",
         "states": site_states(),
         "gate_name": gate_name,
+        "in_force_states": in_force_states(),
         "may_manage": actor().may(Permission.SITE_MANAGE, g.trial, g.site),
     }
 
@@ -126,7 +155,10 @@ def _site() -> dict[str, Any]:
 @pages.page("/trials/<trial>/sites/<site>/office", Permission.TRIAL_VIEW)
 def site_page(trial: str, site: str) -> str:
     """A site as the office sees it: its gates, its state, the definition in force."""
-    return render_template("trial/site_page.html", done=request.args.get("done", ""), **_site())
+    page = _site()
+    done = request.args.get("done", "")
+    changed = page["site"].changed(done.removeprefix("plan-")) if done.startswith("plan-") else None
+    return render_template("trial/site_page.html", done=done, changed=changed, **page)
 
 
 def _back(done: str) -> str:
@@ -177,6 +209,55 @@ def close_site(trial: str, site: str) -> Answer:
     )
 
 
+@pages.page("/trials/<trial>/sites/<site>/office/plan/<int:version>", Permission.SITE_MANAGE, methods=("GET", "POST"))
+def change_plan(trial: str, site: str, version: int) -> Answer:
+    """Correct the date from which a version is planned at the site, or withdraw the plan."""
+    page = _site()
+
+    def command_of(entered: Entered) -> ChangePlan:
+        how = chosen(entered, "how", ("date", "withdraw"), say("Choose what is right."))
+        moves = how == "date"
+        return ChangePlan(
+            trial,
+            version,
+            (site,),
+            entered.day("from_date") if moves else None,
+            required(entered, "document", "definition.document", DOCUMENT_MISSING) if moves else "",
+            required_reason(entered),
+        )
+
+    return reviewed_deed(
+        "trial/change_plan.html",
+        change_plan_deed,
+        command_of,
+        lambda _done: _back(f"plan-{version}"),
+        page | {"version": version, "plan": page["site"].plan(version)},
+    )
+
+
+@pages.page("/trials/<trial>/definition/<int:version>/in-force", Permission.SITE_MANAGE, methods=("GET", "POST"))
+def put_in_force(trial: str, version: int) -> Answer:
+    """Put a version in force at one or several sites."""
+    context = _definition(version)
+
+    def command_of(entered: Entered) -> PutInForce:
+        sites = tuple(row.code for row in context["page"].sites if entered.yes_or_no(f"sites-{row.code}"))
+        if not sites:
+            entered.failed.append(FailedRule("sites.missing", say("Choose at least one site."), "sites"))
+        day = entered.day("from_date")
+        return PutInForce(
+            trial, version, sites, day, required(entered, "document", "definition.document", DOCUMENT_MISSING)
+        )
+
+    return reviewed_deed(
+        "trial/put_in_force.html",
+        put_in_force_deed,
+        command_of,
+        lambda done: url_for("trial.definition_version", trial=trial, version=version, done=done.ids["sites"]),
+        context,
+    )
+
+
 def _definition(version: int | None) -> dict[str, Any]:
     with store().transaction() as tx:
         page = reports.definition_page(tx, g.trial, version)
@@ -186,6 +267,8 @@ def _definition(version: int | None) -> dict[str, Any]:
         "page": page,
         "gate_name": gate_name,
         "may_open_restricted": actor().may(Permission.SEALED_VIEW, g.trial),
+        "may_manage": actor().may(Permission.SITE_MANAGE, g.trial),
+        "done": page.put_at(request.args.get("done", "").split(", ")),
     }
 
 

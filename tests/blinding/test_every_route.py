@@ -23,6 +23,7 @@ from rts.access.permissions import Permission, Role
 from rts.access.sign_in import sign_in
 from rts.app import create_app
 from rts.conduct.perform import perform
+from rts.conduct.places import place_of, supplying_depot
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.rehearsal.staging import OPERATOR
 from rts.store.tables import AuditEvent, Depot, Kit, ListFile, ListSpecification, RoleGrant, Shipment, Site, Subject
@@ -142,6 +143,7 @@ def second_trial(world: World) -> dict[str, str]:
         assert site is not None
         sirius = tx.session.scalars(select(Subject).where(Subject.site.has(code="CN03"))).first()
         assert sirius is not None
+        depot = supplying_depot(tx, place_of(tx, site))
         listed = tx.session.scalars(select(ListFile).order_by(ListFile.id)).first()
         assert listed is not None
         tx.session.add(
@@ -164,7 +166,7 @@ def second_trial(world: World) -> dict[str, str]:
             Shipment(
                 trial_id=trial.id,
                 number="S77777",
-                depot_id=site.depot_id,
+                depot_id=depot.id,
                 site_id=site.id,
                 state="requested",
                 requested_at=tx.now,
@@ -194,7 +196,7 @@ def second_trial(world: World) -> dict[str, str]:
             "site": site.code,
             "subject": f"{site.code}-001",
             "shipment": "S77777",
-            "depot": site.depot.code,
+            "depot": depot.code,
         }
 
 

@@ -8,10 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from rts.conduct.trial_definition import LoadDefinition, load_definition
-from rts.rehearsal.staging import OPERATOR
 from rts.store.tables import ListFile
-from rts.trial.shipped import shipped_definition
 from tests.browser.people import look_at, sign_in
 from tests.infrastructure.chromium import DESKTOP
 from tests.web.test_list_pages import FURTHER_PLAN
@@ -23,9 +20,7 @@ pytestmark = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 @pytest.fixture
 def planned(world: World) -> World:
     """SIRIUS with a version 2 of its definition that plans one more kit list."""
-    public, restricted = shipped_definition("sirius")
-    public = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
-    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted + FURTHER_PLAN, date(2026, 2, 1)))
+    world.load(('protocol_version = "1.0"', 'protocol_version = "1.1"'), restricted=FURTHER_PLAN)
     return world
 
 
@@ -90,7 +85,10 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
         ("manager", "sites/"),
         ("manager", "sites/CN05/office"),
         ("manager", "sites/CN05/office/gates/ethics"),
-        ("manager", "definition/"),
+        ("manager", "definition/2"),
+        ("manager", "definition/2/in-force"),
+        ("manager", "sites/CN02/office"),
+        ("manager", "sites/CN02/office/plan/2"),
         ("supply", "supply/"),
         ("supply", "supply/shipments/"),
         ("supply", "supply/shipments/request"),
@@ -101,6 +99,8 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
 def test_the_pages_of_the_office_fit_a_phone_and_a_desk(
     world: World, address: str, phone_page: Page, person: str, path: str
 ) -> None:
+    if "CN02" in path or "definition/2" in path:
+        world.amend(('protocol_version = "1.0"', 'protocol_version = "1.1"'), at=("CN02",), on=date(2026, 2, 1))
     sign_in(phone_page, address, person)
     phone_page.goto(f"{address}/trials/SIRIUS/{path}")
     expect(phone_page.get_by_role("heading", level=1)).to_be_visible()

@@ -104,8 +104,60 @@ def test_a_trial_is_loaded_from_two_files_once(rts: Rts, place: tuple[object, ..
     again = rts("trial", "load", "sirius", "--from", "2026-01-01", *place)
 
     assert alone.exit_code == 6
-    assert first.stdout == "Loaded version 1 of SIRIUS, in force from 2026-01-01.\n"
-    assert (again.exit_code, "[definition.past, in_force_from]" in again.stderr) == (4, True)
+    assert first.stdout == "Loaded version 1 of SIRIUS, in force at every site from 2026-01-01.\n"
+    assert (again.exit_code, "[definition.document, document]" in again.stderr) == (3, True)
+    past = rts("trial", "load", "sirius", "--from", "2026-01-01", "--document", "CR 1", *place)
+    assert (past.exit_code, "[definition.past, from_date]" in past.stderr) == (4, True)
+
+
+def test_a_version_is_put_in_force_site_by_site(rts: Rts, ready: tuple[object, ...], password_file: Path) -> None:
+    by_manager = ("--as", "manager", "--password-file", password_file, *ready)
+    loaded = rts("trial", "load", "sirius", *ready)
+    where = ("SIRIUS", 2, "--site", "CN02", "--site", "CN03")
+
+    put = rts("trial", "put-in-force", *where, "--from", "2031-02-01", "--document", "EC 2", *by_manager)
+    again = rts("trial", "put-in-force", *where, "--from", "2031-02-01", "--document", "EC 2", *by_manager)
+    moved = rts(
+        "trial", "change-plan", *where, "--from", "2031-03-01", "--document", "EC 3", "--reason", "a slip", *by_manager
+    )
+    back = rts("trial", "change-plan", "SIRIUS", 2, "--site", "CN03", "--withdraw", "--reason", "no", *by_manager)
+
+    assert loaded.stdout == "Loaded version 2 of SIRIUS, in force at no site yet.\n"
+    assert put.stdout == "Version 2 of SIRIUS is in force from 2031-02-01 at CN02, CN03.\n"
+    assert (again.exit_code, "[definition.date, from_date]" in again.stderr) == (5, True)
+    assert moved.stdout == "Version 2 of SIRIUS is planned from 2031-03-01 at CN02, CN03.\n"
+    assert back.stdout == "Version 2 of SIRIUS is no longer planned at CN03.\n"
+    told = rts("trial", "in-force", "SIRIUS", *ready).stdout.splitlines()
+    assert told[1:3] == [
+        "CN02: version 1 from 2026-01-01; planned: version 2 from 2031-03-01",
+        "CN03: version 1 from 2026-01-01",
+    ]
+    assert json.loads(rts("trial", "in-force", "SIRIUS", "--json", *ready).stdout)[1] == {
+        "site": "CN02",
+        "versions": [
+            {"version": 1, "state": "in_force", "from": "2026-01-01", "document": ""},
+            {"version": 2, "state": "planned", "from": "2031-03-01", "document": "EC 3"},
+        ],
+    }
+    assert rts("check", *ready).stdout == "clean\n"
+
+
+def test_a_version_is_put_in_force_everywhere_at_once(rts: Rts, ready: tuple[object, ...], password_file: Path) -> None:
+    rts("trial", "load", "sirius", *ready)
+    asked = ("SIRIUS", 2, "--from", "2031-02-01", "--document", "CR 12", "--as", "manager")
+
+    nowhere = rts("trial", "put-in-force", *asked, "--password-file", password_file, *ready)
+    put = rts("trial", "put-in-force", *asked, "--everywhere", "--password-file", password_file, *ready)
+
+    assert (nowhere.exit_code, "Name sites with --site, or all with --everywhere." in nowhere.stderr) == (2, True)
+    assert put.exit_code == 0
+    told = rts("trial", "in-force", "SIRIUS", *ready).stdout.splitlines()
+    assert [line.endswith("planned: version 2 from 2031-02-01") for line in told] == [True] * 20
+    neither = rts(
+        "trial", "change-plan", "SIRIUS", 2, "--everywhere", "--reason", "x", "--as", "manager",
+        "--password-file", password_file, *ready,
+    )  # fmt: skip
+    assert (neither.exit_code, "--withdraw" in neither.stderr) == (2, True)
 
 
 @pytest.mark.requirement("LIST-08")

@@ -166,7 +166,7 @@ def test_a_definition_that_changed_since_asks_for_another_specification(bare: Wo
     specified(bare)
     public, restricted = shipped_definition("sirius")
     changed = restricted.replace("block_sizes = [4, 6]", "block_sizes = [4, 8]")
-    bare.do(load_definition, OPERATOR, LoadDefinition(public, changed, bare.today))
+    bare.do(load_definition, OPERATOR, LoadDefinition(public, changed))
 
     with bare.refuses("rule", "specification.outdated"):
         bare.do(generate_list, ONE, GenerateList("SIRIUS", PLAN), sign=True)
@@ -360,7 +360,7 @@ def test_an_extension_has_the_strata_of_the_list_it_goes_on_from(database_url: s
         restricted = (restricted[:at] + EXTENSION + restricted[at:]).replace("length = 148", "length = 1")
         changed = public.replace('code = "SLEDAI-LOW"', 'code = "SLEDAI-MILD"')
         assert changed != public
-        world.do(load_definition, OPERATOR, LoadDefinition(changed, restricted, world.today))
+        world.do(load_definition, OPERATOR, LoadDefinition(changed, restricted))
         world.stage.specify("SIRIUS-R2")
         name = str(world.do(generate_list, ONE, GenerateList("SIRIUS", "SIRIUS-R2"), sign=True).ids["list"])
         world.do(approve_list, TWO, ApproveList("SIRIUS", name), sign=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,13 +16,14 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor
 from rts.conduct.dispensing import PrepareVisit
+from rts.conduct.putting_in_force import PutInForce
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.screening import FailScreening
 from rts.conduct.shipping import ReleaseLot, RequestShipment, request_shipment
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.store import locks
 from rts.store.sealed_rows import open_entry
-from rts.store.tables import CodeBreak, Dispensing, IdempotencyKey, ListEntry, Subject
+from rts.store.tables import CodeBreak, DefinitionInForce, Dispensing, IdempotencyKey, ListEntry, Subject
 from tests.processes import Request, race
 from tests.world import GOOD_VALUES, World
 
@@ -29,6 +31,7 @@ RANDOMISE = "rts.conduct.randomising:randomise_subject"
 FAIL = "rts.conduct.screening:fail_screening"
 PREPARE = "rts.conduct.dispensing:prepare_visit"
 RELEASE = "rts.conduct.shipping:release_lot"
+PUT = "rts.conduct.putting_in_force:put_in_force"
 STRATUM = "SLEDAI-HIGH.STEROID-LOW"
 
 
@@ -92,6 +95,29 @@ def test_without_locks_two_requests_do_meet_on_one_entry(world: World) -> None:
     lost = {"sqlite": "store.unavailable", "postgresql": "list.taken"}[world.store.engine.dialect.name]
     assert answers == ["done", lost]
     assert list(used(world)) == [1]
+
+
+@pytest.mark.requirement("CHG-02")
+@pytest.mark.parametrize("locked", [True, False])
+def test_of_two_who_put_a_version_in_force_from_one_date_one_is_told_why_not(world: World, locked: bool) -> None:
+    world.load()
+    manager = world.who("manager")
+    command = PutInForce("SIRIUS", 2, ("CN02",), world.today, "EC 2")
+
+    answers = race(
+        world,
+        [Request(PUT, manager, command)],
+        [Request(PUT, manager, replace(command, document="EC 2a"))],
+        locked=locked,
+        meet_after="rts.store.definitions:standing",
+    )
+
+    # Without locks both read that nothing is planned: the database has the last word.
+    lost = {"sqlite": "store.unavailable", "postgresql": "store.constraint"}[world.store.engine.dialect.name]
+    assert answers == sorted(["done", "definition.date" if locked else lost])
+    with world.store.transaction() as tx:
+        second = tx.session.scalars(select(DefinitionInForce.id).where(DefinitionInForce.version.has(version=2)))
+        assert len(second.all()) == 1
 
 
 @pytest.mark.requirement("RAND-03")

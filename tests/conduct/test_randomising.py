@@ -390,13 +390,7 @@ def test_a_randomisation_names_the_version_in_force_at_the_site_that_day(world: 
 
 @pytest.mark.requirement("CHG-02")
 def test_a_version_serves_from_its_date_and_not_before(world: World) -> None:
-    from rts.access.actor import service
-    from rts.conduct.trial_definition import LoadDefinition, load_definition
-
-    public, restricted = shipped_definition("sirius")
-    later = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
-    tomorrow = world.today + timedelta(days=1)
-    perform(world.store, load_definition, service("amendment"), LoadDefinition(later, restricted, tomorrow))
+    world.amend(('protocol_version = "1.0"', 'protocol_version = "1.1"'), on=world.today + timedelta(days=1))
 
     world.randomise("CN02")
     before = world.last_event("subject.randomised")[0].definition

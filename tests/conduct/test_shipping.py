@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from rts.conduct.consignments import opened_depot
+from rts.conduct.places import place_of, supplying_depot
 from rts.conduct.shipping import (
     CloseShipment,
     DecideQuarantine,
@@ -273,7 +274,8 @@ def test_kits_of_a_lot_not_released_are_never_requested(world: World) -> None:
 @pytest.mark.requirement("BLIND-03")
 def test_a_box_with_one_type_alone_is_never_sent(world: World) -> None:
     with world.opened() as (tx, opener):
-        stock = opened_depot(tx, tx.site(tx.trial("SIRIUS"), "CN02").depot, opener)
+        place = place_of(tx, tx.site(tx.trial("SIRIUS"), "CN02"))
+        stock = opened_depot(tx, supplying_depot(tx, place), opener)
         gone = [opened.kit.id for opened in stock if opened.kit_type == stock[0].kit_type]
         tx.session.execute(update(Kit).where(Kit.id.in_(gone)).values(state=KitState.EXPIRED))
 

@@ -140,7 +140,8 @@ def test_a_site_closes_once_and_with_a_reason_and_screens_nobody_then(world: Wor
 
 
 def load(world: World, public: str, restricted: str, on: date) -> Done:
-    done = perform(world.store, load_definition, service("amendment"), LoadDefinition(public, restricted, on))
+    command = LoadDefinition(public, restricted, on, "EC 2026-2")
+    done = perform(world.store, load_definition, service("amendment"), command)
     assert isinstance(done, Done)
     return done
 

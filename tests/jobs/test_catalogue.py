@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,12 @@ from sqlalchemy import func, select, update
 
 from rts.access.actor import service
 from rts.conduct.perform import perform
+from rts.conduct.reading_sealed import ReadSealedDetail, read_sealed_detail
 from rts.conduct.reporting_overdue import ReportOverdue, report_overdue
 from rts.conduct.shipping import ReleaseLot, release_lot
 from rts.conduct.warning_of_calendars import WarnOfCalendars, warn_of_calendars
 from rts.conduct.warning_of_lists import WarnOfLowLists, warn_of_low_lists
+from rts.jobs.catalogue import RESUPPLY, scheduled_jobs
 from rts.jobs.leader import Leadership, leadership_of
 from rts.jobs.scheduler import Scheduler
 from rts.refusal import Refusal, refuse, say
@@ -238,6 +240,58 @@ def test_calendars_are_reported_when_they_come_close_to_their_end(world: World) 
     assert look(date(2027, 1, 1), date(2026, 12, 31)) == 2
     assert {name for name, _ in mails(world, "calendars_running_out")} == {"manager", "supply"}
     assert "DEP-SH 2026-12-31" in mails(world, "calendars_running_out")[0][1]
+
+
+@pytest.mark.requirement("CHG-02")
+def test_a_calendar_is_that_in_force_at_the_site_it_serves(world: World) -> None:
+    def told(day: date) -> str:
+        world.clock.set(datetime.combine(day, datetime.min.time(), UTC))
+        before = len(mails(world, "calendars_running_out"))
+        world.do(warn_of_calendars, WORKER, WarnOfCalendars(world.stage.trial, world.clock.now() - timedelta(days=1)))
+        return " ".join(body for _, body in mails(world, "calendars_running_out")[before:])
+
+    longer = ("known_until = 2026-12-31", "known_until = 2027-12-31")
+    world.load(longer)
+    world.put_in_force(2, "CN02", on=date(2026, 3, 2))
+
+    warning = told(date(2026, 11, 2))
+
+    assert "DEP-SH 2026-12-31" in warning  # deliveries to CN03 are still planned by it
+    assert "CN03 2026-12-31" in warning
+    assert "CN02" not in warning
+    others = [site.code for site in world.stage.definition.sites if site.code != "CN02"]
+    world.put_in_force(2, *others)
+    assert told(date(2026, 12, 18)) == ""
+
+
+@pytest.mark.requirement("CHG-02")
+def test_a_version_in_force_nowhere_moves_no_job(world: World) -> None:
+    def night_runs() -> set[time]:
+        with world.store.transaction() as tx:
+            return {job.at for job in scheduled_jobs(tx) if job.key.name == RESUPPLY}
+
+    later = ("night_run = 21:00:00", "night_run = 23:00:00")
+    world.load(later)
+    before = night_runs()
+    world.put_in_force(2, "CN02")
+
+    assert (before, night_runs()) == ({time(21)}, {time(23)})
+
+
+@pytest.mark.requirement("CHG-02")
+def test_strata_of_every_version_in_force_are_looked_at(world: World) -> None:
+    stratum = ('{ code = "SLEDAI-HIGH", label = "10 or more", at_least = 10 }',
+               '{ code = "SLEDAI-TOP", label = "10 or more", at_least = 10 }')  # fmt: skip
+    world.amend(stratum, at=("CN02",))
+
+    world.do(warn_of_low_lists, WORKER, WarnOfLowLists(world.stage.trial))
+
+    number = world.last_event("lists.checked")[0].number
+    detail = world.do(read_sealed_detail, "statistician.one", ReadSealedDetail("SIRIUS", number)).detail
+    assert detail["told"] == ["SLEDAI-TOP.STEROID-LOW", "SLEDAI-TOP.STEROID-HIGH"]
+    assert set(detail["unused"]) == {
+        f"SLEDAI-{level}.STEROID-{dose}" for level in ("LOW", "HIGH", "TOP") for dose in ("LOW", "HIGH")
+    }
 
 
 @pytest.mark.requirement("AUD-08")

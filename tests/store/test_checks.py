@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
 from rts.conduct.dispensing import PrepareVisit, ReplaceKit, prepare_visit, replace_kit
 from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.putting_in_force import ChangePlan, change_plan
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.rehearsal.staging import OPERATOR
 from rts.store.checks import run_checks
@@ -42,6 +43,21 @@ def rules(world: World) -> set[str]:
 
 
 def test_a_sound_installation_is_clean(lived_in: World) -> None:
+    assert run_checks(lived_in.store) == []
+
+
+@pytest.mark.requirement("CHG-04")
+def test_subjects_of_several_versions_are_clean(lived_in: World) -> None:
+    lived_in.randomise("CN03")
+    lived_in.amend(('protocol_version = "1.0"', 'protocol_version = "1.1"'), at=("CN03",))
+    lived_in.randomise("CN03")
+    lived_in.load()
+    lived_in.put_in_force(3, "CN03", on=lived_in.today + timedelta(days=1))
+    plan = ChangePlan("SIRIUS", 3, ("CN03",), None, "", "not approved")
+    lived_in.do(change_plan, "manager", plan)
+    lived_in.clock.advance(timedelta(days=2))
+    lived_in.randomise("CN03")
+
     assert run_checks(lived_in.store) == []
 
 
@@ -101,6 +117,14 @@ EVENT_40 = newest("audit_event", f"number = 40 AND chain_id = {CHAIN}")
 LAST_SUBJECT = "(SELECT max(id) FROM subject)"
 
 DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "the date of a version in force": (
+        ("UPDATE definition_in_force SET from_date = '2026-06-01' WHERE site_id = (SELECT max(site_id) FROM subject)",),
+        {"allocation.version"},
+    ),
+    "the moment a version was put in force": (
+        ("UPDATE definition_in_force SET recorded_at = '2026-06-01 00:00:00+00:00'",),
+        {"allocation.version"},
+    ),
     "a kit's state": (
         ("UPDATE kit SET state = 'quarantined' WHERE id = (SELECT min(id) FROM kit WHERE state = 'available')",),
         {"kit.state"},

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -27,6 +29,7 @@ EVIDENCE = [
     "code_break",
     "list_specification",
     "allocation_remark",
+    "definition_in_force",
 ]
 KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
 KEPT += ["seed_share", "list_release"]
@@ -41,6 +44,7 @@ CHANGES = {
     "code_break": "reason = 'x'",
     "list_specification": "specified_by = 'nobody'",
     "allocation_remark": "reason = 'x'",
+    "definition_in_force": "from_date = '2025-12-31'",
 }
 
 
@@ -196,6 +200,43 @@ def test_an_ended_grant_stays_ended(lived: World) -> None:
         tx.session.execute(text("UPDATE role_grant SET granted_to = '2026-01-08', ended_by = 'x' WHERE id = 1"))
 
     refused(lived, "UPDATE role_grant SET granted_to = NULL WHERE id = 1")
+
+
+@pytest.mark.requirement("CHG-02")
+def test_a_plan_is_ended_once_and_changed_in_nothing_else(lived: World) -> None:
+    lived.load()
+    lived.put_in_force(2, "CN02", on=date(2026, 2, 1))
+    planned = "UPDATE definition_in_force SET {} WHERE from_date = '2026-02-01'"
+    for change in ("document = 'x'", "version_id = 1", "recorded_by = 'x'", "ended_at = '2026-01-08'"):
+        refused(lived, planned.format(change))
+    with lived.store.transaction(write=True) as tx:
+        end = "ended_at = '2026-01-08', ended_by = 'x', end_reason = 'x'"
+        tx.session.execute(text(planned.format(end)))
+
+    refused(lived, planned.format("ended_at = NULL, ended_by = NULL, end_reason = NULL"))
+
+
+@pytest.mark.requirement("CHG-02")
+@pytest.mark.parametrize(
+    ("version", "from_date"),
+    [
+        (1, "2026-03-01"),  # an earlier version after a later one
+        (2, "2026-03-01"),  # the same again
+        (3, "2026-02-01"),  # a second one from a date
+        (3, "2026-01-31"),  # a later one before an earlier
+    ],
+)
+def test_versions_at_a_site_follow_each_other(lived: World, version: int, from_date: str) -> None:
+    for _ in range(2):
+        lived.load()
+    lived.put_in_force(2, "CN02", on=date(2026, 2, 1))
+    row = (
+        "INSERT INTO definition_in_force (site_id, version_id, from_date, document, recorded_at, recorded_by)"
+        " SELECT site.id, definition_version.id, '{}', 'x', '2026-01-08', 'x' FROM site, definition_version"
+        " WHERE site.code = 'CN02' AND definition_version.version = {}"
+    )
+
+    refused(lived, row.format(from_date, version))
 
 
 def test_foreign_keys_are_on(lived: World) -> None:

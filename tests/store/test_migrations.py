@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, inspect, select
+from sqlalchemy import MetaData, func, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from rts.store import migrations
 from rts.store.database import open_engine
-from rts.store.tables import Base, Kit
+from rts.store.tables import Base, DefinitionInForce, Kit, Site
 from tests.world import World
 
 
@@ -63,6 +65,80 @@ def test_the_history_is_one_line() -> None:
 
     assert len(script.get_heads()) == 1
     assert revisions()[0] == "0001"
+
+
+def test_versions_in_force_and_sites_survive_the_step_to_0002(empty_url: str) -> None:
+    """Before, a load put a version in force everywhere, and a site held the depot of the version loaded last."""
+    engine = open_engine(empty_url)
+    migrations.upgrade(engine, "0001")
+    then = MetaData()
+    then.reflect(engine)
+    loaded = datetime(2026, 1, 1, 8, tzinfo=UTC)
+    if engine.dialect.name == "sqlite":
+        loaded = loaded.replace(tzinfo=None)
+    trial = {"id": 1, "code": "T", "data_key": "k", "created_at": loaded}
+    version = {
+        "trial_id": 1, "digest": "d", "public_text": "", "restricted_box": b"", "restricted_digest": "r",
+        "loaded_at": loaded, "loaded_by": "operator",
+    }  # fmt: skip
+    site = {"trial_id": 1, "depot_id": 1, "state": "open", "opened_at": loaded}
+    subject = {
+        "id": 7, "trial_id": 1, "site_id": 3, "sequence": 1, "code": "CN02-001", "state": "screened",
+        "consent_on": date(2026, 1, 5), "year_of_birth": 1980, "sex": "female", "dose_level": "standard",
+        "version_id": 2, "screened_at": loaded, "screened_by": "li",
+    }  # fmt: skip
+    rows = {
+        "trial": [trial],
+        "definition_version": [version | {"id": 2, "version": 1}, version | {"id": 5, "version": 2}],
+        "depot": [{"id": 1, "trial_id": 1, "code": "DEP-SH"}],
+        "site": [
+            site | {"id": 3, "code": "CN02"},
+            site | {"id": 4, "code": "CN03", "state": "planned", "opened_at": None},
+        ],
+        "definition_in_force": [
+            {"id": 11, "site_id": 3, "version_id": 2, "from_date": date(2025, 12, 1)},
+            {"id": 12, "site_id": 4, "version_id": 2, "from_date": date(2025, 12, 1)},
+            {"id": 13, "site_id": 3, "version_id": 5, "from_date": date(2026, 2, 1)},
+        ],
+        "subject": [subject],
+    }
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        for table, values in rows.items():
+            connection.execute(insert(then.tables[table]), values)
+
+    migrations.upgrade(engine)
+
+    migrations.check(engine)
+    with engine.connect() as connection:
+        standing = connection.execute(
+            select(DefinitionInForce.id, DefinitionInForce.site_id, DefinitionInForce.version_id,
+                   DefinitionInForce.from_date, DefinitionInForce.document, DefinitionInForce.recorded_at,
+                   DefinitionInForce.recorded_by, DefinitionInForce.ended_at).order_by(DefinitionInForce.id)
+        ).all()  # fmt: skip
+        sites = connection.execute(select(Site.id, Site.code, Site.state, Site.opened_at).order_by(Site.id)).all()
+    told = ("", datetime(2026, 1, 1, 8, tzinfo=UTC), "operator", None)
+    assert [tuple(row) for row in standing] == [
+        (11, 3, 2, date(2025, 12, 1), *told),
+        (12, 4, 2, date(2025, 12, 1), *told),
+        (13, 3, 5, date(2026, 2, 1), *told),
+    ]
+    assert [tuple(row) for row in sites] == [(3, "CN02", "open", told[1]), (4, "CN03", "planned", None)]
+    for change in (
+        "DELETE FROM definition_in_force",
+        "DELETE FROM site WHERE id = 3",  # a subject refers to it
+        "UPDATE subject SET site_id = 99",
+        "UPDATE site SET state = 'x'",
+        "INSERT INTO site (trial_id, code, state) VALUES (1, 'CN02', 'open')",
+    ):
+        with (
+            pytest.raises(IntegrityError),
+            engine.connect().execution_options(rts_write=True) as connection,
+            connection.begin(),
+        ):
+            connection.execute(text(change))
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        connection.execute(text("INSERT INTO site (trial_id, code, state) VALUES (1, 'CN04', 'open')"))
+    engine.dispose()
 
 
 def test_rows_of_a_running_trial_survive_the_way_up(world: World) -> None:

@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 from bs4 import BeautifulSoup
 from sqlalchemy import select
 
-from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.randomisation.joint_seed import share_commitment
 from rts.randomisation.verification import differences
-from rts.rehearsal.staging import OPERATOR
 from rts.store.tables import Kit, ListFile, Signature, Subject
-from rts.trial.shipped import shipped_definition
 from tests.web.office import desk, words
 from tests.world import PASSWORD, World
 
@@ -35,9 +30,7 @@ GENERATE = "/trials/SIRIUS/lists/generate?plan=SIRIUS-K3"
 @pytest.fixture
 def planned(world: World) -> World:
     """SIRIUS with a version 2 of its definition that plans one more kit list."""
-    public, restricted = shipped_definition("sirius")
-    public = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
-    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted + FURTHER_PLAN, date(2026, 2, 1)))
+    world.load(('protocol_version = "1.0"', 'protocol_version = "1.1"'), restricted=FURTHER_PLAN)
     return world
 
 

@@ -126,7 +126,7 @@ def test_the_plan_adds_up_the_sites_from_their_openings(world: World) -> None:
 def test_a_new_version_shows_what_it_changed(world: World) -> None:
     public, restricted = shipped_definition("sirius")
     public = public.replace('protocol_version = "1.0"', 'protocol_version = "1.1"')
-    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted, date(2026, 2, 1)))
+    world.do(load_definition, OPERATOR, LoadDefinition(public, restricted, date(2026, 2, 1), "EC 2026-2"))
     sponsor = desk(world, "sponsor")
 
     newest, first = (

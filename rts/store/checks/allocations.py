@@ -63,5 +63,28 @@ def every_subject_has_its_entry(view: View) -> Iterator[Finding]:
         )
 
 
+def every_subject_was_randomised_under_the_version_in_force(view: View) -> Iterator[Finding]:
+    """The version recorded with each randomisation is the one in force at the site on that date, as it then stood."""
+    for subject in view.subjects.values():
+        at, on = subject.randomised_at, subject.randomised_on
+        if at is None or on is None:
+            continue
+        standing = [
+            row
+            for row in view.in_force[subject.site_id]
+            if row.from_date <= on and row.recorded_at <= at and (row.ended_at is None or row.ended_at > at)
+        ]
+        # One put in force within the same tick of the clock may have come just after.
+        before = [row for row in standing if row.recorded_at < at]
+        if subject.version_id not in {rows[-1].version_id for rows in (standing, before) if rows}:
+            yield _found(
+                "version",
+                say(
+                    "Subject %(subject)s was randomised under another version than the one in force at the site.",
+                    subject=subject.code,
+                ),
+            )
+
+
 def _found(rule: str, message: Message) -> Finding:
     return Finding(f"allocation.{rule}", message)

@@ -13,6 +13,7 @@ from rts.refusal import Refusal
 from rts.store import definitions
 from rts.store.sealed_rows import key_from_text, manifest_digest
 from rts.store.tables import (
+    DefinitionInForce,
     DefinitionVersion,
     Dispensing,
     Kit,
@@ -126,6 +127,17 @@ class View:
         return {
             version.id: version for version in self.tx.session.scalars(statement.order_by(DefinitionVersion.version))
         }
+
+    @cached_property
+    def in_force(self) -> dict[int, list[DefinitionInForce]]:
+        """Every version ever put in force at a site, plans taken back among them, by date, by site id."""
+        found: dict[int, list[DefinitionInForce]] = defaultdict(list)
+        statement = select(DefinitionInForce).join(Site, Site.id == DefinitionInForce.site_id)
+        for row in self.tx.session.scalars(
+            statement.where(Site.trial_id == self.trial.id).order_by(DefinitionInForce.from_date)
+        ):
+            found[row.site_id].append(row)
+        return found
 
     @cached_property
     def arm_of_type(self) -> dict[int, dict[str, str]]:
