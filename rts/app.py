@@ -50,6 +50,7 @@ def create_app(store: Store, *, behind_proxy: bool = False) -> Flask:
     )
     app.extensions["rts"] = store
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM_BYTES
+    app.config["BEHIND_PROXY"] = behind_proxy
     app.jinja_options = {"autoescape": True, "trim_blocks": False}
     if behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]

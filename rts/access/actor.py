@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, exists, select
 
-from rts.access.permissions import PERMISSIONS, UNBLINDED_ROLES, Permission, Role
+from rts.access.permissions import PERMISSIONS, RESTING_UNCONFIRMED, UNBLINDED_ROLES, Permission, Role
 from rts.refusal import refuse, say
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial
 from rts.store.transaction import Transaction
@@ -67,18 +67,26 @@ def service(name: str) -> Actor:
     return Actor(name=name, printed_name=name, organisation="RTS", grants=(Grant(Role.SERVICE),))
 
 
+def in_force() -> ColumnElement[bool]:
+    """Whether a grant is in force now: not ended. A grant begins when it is written and ends at a moment that has been,
+    so the clock is not asked: set back, it would take a physician the way to a code break and give back ended roles.
+    """
+    return RoleGrant.granted_to.is_(None)
+
+
 def actor_of(tx: Transaction, person: Person, *, emergency_only: bool = False) -> Actor:
-    """`person` with the roles in force at this moment; a locked account may do nothing but unblind."""
+    """`person` with the roles in force at this moment; a locked account may do nothing but unblind.
+
+    While somebody else may know the password, some roles rest (`RESTING_UNCONFIRMED`).
+    """
     rows = tx.session.scalars(
-        select(RoleGrant)
-        .where(
-            RoleGrant.person_id == person.id,
-            RoleGrant.granted_from <= tx.now,
-            or_(RoleGrant.granted_to.is_(None), RoleGrant.granted_to > tx.now),
-        )
-        .order_by(RoleGrant.id)
+        select(RoleGrant).where(RoleGrant.person_id == person.id, in_force()).order_by(RoleGrant.id)
     )
-    grants = tuple(Grant(Role(row.role), row.trial_id, row.site_id, row.depot_id) for row in rows)
+    grants = tuple(
+        Grant(role, row.trial_id, row.site_id, row.depot_id)
+        for row in rows
+        if (role := Role(row.role)) not in RESTING_UNCONFIRMED or person.password_given_by is None
+    )
     return Actor(
         person.username,
         person.printed_name,
@@ -92,6 +100,13 @@ def actor_of(tx: Transaction, person: Person, *, emergency_only: bool = False) -
 def person_named(tx: Transaction, username: str) -> Person | None:
     """The person with this user name."""
     return tx.session.scalar(select(Person).where(Person.username == username.strip().lower()))
+
+
+def administrators(tx: Transaction) -> list[Person]:
+    """Everyone who is an administrator now, by user name: whom to tell of what happens to accounts."""
+    held = (RoleGrant.person_id == Person.id) & (RoleGrant.role == Role.ADMINISTRATOR.value) & in_force()
+    statement = select(Person).where(exists().where(held), Person.closed_at.is_(None)).order_by(Person.username)
+    return list(tx.session.scalars(statement))
 
 
 def require(

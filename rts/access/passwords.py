@@ -4,10 +4,12 @@ composition rules).
 
 from __future__ import annotations
 
+import base64
 import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import ARGON2_VERSION
 
 from rts.refusal import FailedRule, refuse_all, say
 
@@ -26,22 +28,22 @@ def hash_password(password: str) -> str:
         return hasher.hash(password)
 
 
-_nobody_hash = ""
-
-
 def matches(password_hash: str | None, password: str) -> bool:
     """Whether `password` is right. For an unknown person (None) it takes as long and is never right."""
-    global _nobody_hash
-    if password_hash is None:
-        if not _nobody_hash:
-            _nobody_hash = hash_password("nobody holds this account")
-        password_hash = _nobody_hash
-        password += "\x00"
     with _concurrent_hashes:
         try:
-            return hasher.verify(password_hash, password)
+            return hasher.verify(password_hash or _nobodys_hash(), password)
         except VerifyMismatchError:
             return False
+
+
+def _nobodys_hash() -> str:
+    """A hash of today's cost that nobody has found a password for: of nothing but zeros. It is written, not computed,
+    so that the first try of an unknown name takes no longer either.
+    """
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    salt, digest = (base64.b64encode(bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len))
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${salt}${digest}"
 
 
 def check_new(password: str, username: str) -> None:

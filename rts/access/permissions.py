@@ -112,6 +112,10 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 UNBLINDED_ROLES = frozenset({Role.STATISTICIAN})
 
+# What rests while a password that somebody else gave is not confirmed (rts.conduct.accounts): an administrator who
+# took over an account would else see what is sealed, or as a second administrator confirm an account alone.
+RESTING_UNCONFIRMED = UNBLINDED_ROLES | {Role.ADMINISTRATOR}
+
 # Where a role is held: at one site, at one depot, in one trial, or in the whole installation.
 SITE_ROLES = frozenset({Role.INVESTIGATOR, Role.PHARMACIST, Role.PHYSICIAN})
 DEPOT_ROLES = frozenset({Role.DEPOT_OPERATOR})

@@ -1,8 +1,10 @@
 """Sign-in, sessions and re-entered passwords.
 
-Throttling delays and never bars: someone else's wrong guesses must not keep a physician from a code. An account
-locked after many wrong passwords, or one
+Throttling delays and never bars: someone else's wrong guesses must not keep a physician from a code. They delay the
+sign-in by seconds, and whoever is signed in not at all. An account locked after many wrong passwords, or one
 with an expired password, still opens a session for emergency unblinding alone when the password is right.
+
+A name that nobody has gets the same answer after the same work as a wrong password: argon2, an attempt, an event.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from threading import BoundedSemaphore
 
 from sqlalchemy import func, select
 
 from rts.access import passwords
-from rts.access.actor import Actor, actor_of, person_named
+from rts.access.actor import Actor, actor_of, administrators, person_named, service
 from rts.access.permissions import Permission
 from rts.refusal import refuse, say
+from rts.store import outbox
 from rts.store.tables import Person, SignInAttempt, WebSession
 from rts.store.transaction import Store, Transaction
 
@@ -28,6 +33,11 @@ LOCK_AFTER = 10
 THROTTLE_WINDOW = timedelta(minutes=15)
 THROTTLE_AFTER = 5
 LONGEST_DELAY_SECONDS = 8.0
+# A delayed attempt holds a thread of the server: were all of them to wait at once, no page would answer anybody.
+MOST_WAITING = 4
+
+_waiting = BoundedSemaphore(MOST_WAITING)
+_nobody = service("sign-in")
 
 
 @dataclass(frozen=True)
@@ -53,48 +63,112 @@ def delay_seconds(wrong: int) -> float:
     return 0.0 if wrong < THROTTLE_AFTER else min(2.0 ** (wrong - THROTTLE_AFTER), LONGEST_DELAY_SECONDS)
 
 
-def _wrong_lately(tx: Transaction, username: str, address: str) -> int:
-    since = tx.now - THROTTLE_WINDOW
-    return max(
-        tx.session.scalar(
-            select(func.count()).where(column == value, SignInAttempt.at > since, SignInAttempt.right.is_(False))
-        )
-        or 0
-        for column, value in ((SignInAttempt.username, username), (SignInAttempt.address, address))
-    )
+def network_of(address: str) -> str:
+    """What throttling counts an address as. Of IPv6 it is the /64 network: a single subscriber has all of its
+    addresses at will.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
-def _check(store: Store, username: str, password: str, address: str, wait: Callable[[float], None]) -> bool:
-    """Try a password: wait as throttling says, then record the attempt and its consequences. The caller decides what
-    a right one opens.
+@dataclass(frozen=True)
+class _Caller:
+    """Who tries a password: the name as it is counted, the network address, and whether from a live session."""
+
+    name: str
+    address: str
+    is_signed_in: bool
+
+    @property
+    def network(self) -> str:
+        return network_of(self.address)
+
+
+def _wrong_lately(tx: Transaction, caller: _Caller) -> int:
+    """How many wrong passwords count against this caller: all for the name, or all from the network. Against somebody
+    signed in count their own alone, else a stranger could make a physician wait for a code.
+    """
+    named, near = SignInAttempt.username == caller.name, SignInAttempt.address == caller.network
+    wrong = select(func.count()).where(SignInAttempt.at > tx.now - THROTTLE_WINDOW, SignInAttempt.right.is_(False))
+    counted = [(named, near)] if caller.is_signed_in else [(named,), (near,)]
+    return max(tx.session.scalar(wrong.where(*those)) or 0 for those in counted)
+
+
+def _hold_up(seconds: float, wait: Callable[[float], None]) -> None:
+    """Wait as throttling says. Raises Refusal `unavailable` when too many are waiting already."""
+    if not _waiting.acquire(blocking=False):
+        message = say("Too many wrong passwords are being tried at this moment. Try again in a few seconds.")
+        raise refuse("unavailable", "sign_in.busy", message)
+    try:
+        wait(seconds)
+    finally:
+        _waiting.release()
+
+
+def _check(
+    store: Store, username: str, password: str, address: str, wait: Callable[[float], None], *, is_signed_in: bool
+) -> str | None:
+    """Try a password: wait as throttling says, then record the attempt and its consequences. Returns the hash that a
+    right one matched, None for a wrong one; the caller decides what it opens.
     """
     username = username.strip().lower()[:64]
     with store.transaction() as tx:
-        delay = delay_seconds(_wrong_lately(tx, username, address))
         person = person_named(tx, username)
+        # What was typed may be a password, in the wrong field: of a name that is nobody's only a keyed digest is kept.
+        name = person.username if person else store.vault.keyring.mac("sign-in name", username.encode()).hex()
+        caller = _Caller(name, address, is_signed_in)
+        delay = delay_seconds(_wrong_lately(tx, caller))
     if delay:
-        wait(delay)
-    right = passwords.matches(person.password_hash if person else None, password)
+        _hold_up(delay, wait)
+    tried = person.password_hash if person else None
+    right = passwords.matches(tried, password)
     with store.transaction(write=True) as tx:
         tx.emergency = True  # a wrong clock must not stop the way to a code break
-        tx.session.add(SignInAttempt(username=username, address=address, at=tx.now, right=right))
         person = person_named(tx, username)
+        right = right and person is not None and person.password_hash == tried  # not changed meanwhile
+        tx.session.add(SignInAttempt(username=caller.name, address=caller.network, at=tx.now, right=right))
         if person is None:
-            return False
-        tx.act_as(Actor(person.username, person.printed_name, person.organisation, ()), "none")
-        if right:
-            if not person.locked_at:
-                person.failed_sign_ins = 0
-        else:
-            # Counted by the database: of two wrong passwords at once, neither is forgotten.
-            person.failed_sign_ins = Person.failed_sign_ins + 1
-            tx.session.flush()
-            tx.session.refresh(person)
-            tx.audit("password.wrong", "person", person.username, {"address": address})
-            if person.failed_sign_ins >= LOCK_AFTER and not person.locked_at:
-                person.locked_at = tx.now
-                tx.audit("account.locked", "person", person.username, reason="too many wrong passwords")
-    return right
+            tx.act_as(_nobody, "none")
+            tx.audit("sign_in.unknown_name", "installation", "1", {"address": address})
+        elif not right:
+            _count_wrong(tx, person, address)
+        elif not person.locked_at:
+            person.failed_sign_ins = 0
+    return tried if right else None
+
+
+def _count_wrong(tx: Transaction, person: Person, address: str) -> None:
+    """Count a wrong password, and lock the account after many: its owner and the administrators are told."""
+    # Counted by the database: of two wrong passwords at once, neither is forgotten.
+    person.failed_sign_ins = Person.failed_sign_ins + 1
+    tx.session.flush()
+    tx.session.refresh(person)
+    tx.act_as(Actor(person.username, person.printed_name, person.organisation, ()), "none")
+    tx.audit("password.wrong", "person", person.username, {"address": address})
+    if person.failed_sign_ins < LOCK_AFTER or person.locked_at or person.closed_at:
+        return
+    person.locked_at = tx.now
+    tx.audit("account.locked", "person", person.username, reason="too many wrong passwords")
+    outbox.write(
+        tx,
+        "account",
+        None,
+        dict.fromkeys([person, *administrators(tx)]),
+        say("The account of %(person)s is locked", person=person.printed_name),
+        say(
+            "%(count)d wrong passwords were entered for the account of %(person)s, the last from %(address)s. It opens "
+            "nothing now but an emergency code break, if its role has that. An administrator unlocks it, once "
+            "%(person)s has said on the telephone who entered them.",
+            count=LOCK_AFTER,
+            person=person.printed_name,
+            address=address,
+        ),
+    )
 
 
 def password_has_expired(person: Person, tx: Transaction) -> bool:
@@ -108,41 +182,50 @@ def sign_in(store: Store, username: str, password: str, address: str, wait: Call
     Raises Refusal `wrong_password`, with one sentence for every cause: which of name, password or lock it was is
     nobody's business.
     """
-    right = _check(store, username, password, address, wait)
+    matched = _check(store, username, password, address, wait, is_signed_in=False)
     with store.transaction(write=True) as tx:
         tx.emergency = True
         person = person_named(tx, username)
-        if person is not None and right and person.closed_at is None:
-            actor = actor_of(tx, person)
-            barred = person.locked_at is not None or password_has_expired(person, tx)
-            may_unblind = bool(actor.grants_of(Permission.UNBLIND))
-            expired_only = barred and person.locked_at is None
-            if not barred or may_unblind or expired_only:
-                emergency_only = barred and may_unblind
-                token = tx.store.entropy.bytes(32).hex()
-                tx.session.add(
-                    WebSession(
-                        token_digest=digest_of(token),
-                        person_id=person.id,
-                        csrf_secret=tx.store.entropy.bytes(32).hex(),
-                        emergency_only=emergency_only,
-                        address=address,
-                        started_at=tx.now,
-                        seen_at=tx.now,
-                    )
-                )
-                tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
-                tx.audit(
-                    "session.started", "person", person.username, {"address": address, "emergency_only": emergency_only}
-                )
-                must_change = person.password_must_change or (expired_only and not may_unblind)
-                return SignedIn(token, emergency_only, must_change)
+        # The hash once more: a session begun with a password that was changed meanwhile would outlive the change.
+        if person is not None and matched is not None and person.password_hash == matched:
+            opened = _open_session(tx, person, address)
+            if opened is not None:
+                return opened
     raise refuse(
         "wrong_password",
         "sign_in.wrong",
         say("The user name or the password is wrong, or the account is locked. An administrator can unlock it."),
         "password",
     )
+
+
+def _open_session(tx: Transaction, person: Person, address: str) -> SignedIn | None:
+    """A session for someone whose password was right; None for an account that is closed, or locked and without the
+    right to unblind. That somebody knew its password is then an event.
+    """
+    actor = actor_of(tx, person)
+    tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
+    has_expired = password_has_expired(person, tx)
+    may_unblind = bool(actor.grants_of(Permission.UNBLIND))
+    if person.closed_at is not None or (person.locked_at is not None and not may_unblind):
+        tx.audit("session.refused", "person", person.username, {"address": address})
+        return None
+    emergency_only = may_unblind and (has_expired or person.locked_at is not None)
+    token = tx.store.entropy.bytes(32).hex()
+    tx.session.add(
+        WebSession(
+            token_digest=digest_of(token),
+            person_id=person.id,
+            csrf_secret=tx.store.entropy.bytes(32).hex(),
+            emergency_only=emergency_only,
+            address=address,
+            started_at=tx.now,
+            seen_at=tx.now,
+        )
+    )
+    tx.audit("session.started", "person", person.username, {"address": address, "emergency_only": emergency_only})
+    must_change = person.password_must_change or (has_expired and not may_unblind)
+    return SignedIn(token, emergency_only, must_change)
 
 
 def digest_of(token: str) -> str:
@@ -163,6 +246,7 @@ def session_of(tx: Transaction, token: str) -> WebSession | None:
 def end_session(store: Store, token: str) -> None:
     """Sign out."""
     with store.transaction(write=True) as tx:
+        tx.emergency = True  # a physician who takes over a colleague's browser signs that person out
         session = session_of(tx, token)
         if session is not None:
             session.ended_at = tx.now
@@ -179,7 +263,7 @@ def confirm_password(
     """
     if actor.person_id is None:
         raise refuse("forbidden", "signature.person", say("Only a person can sign."))
-    if not _check(store, actor.name, password, address, wait):
+    if _check(store, actor.name, password, address, wait, is_signed_in=True) is None:
         raise refuse(
             "wrong_password", "signature.password", say("The password is wrong, so nothing was signed."), "password"
         )

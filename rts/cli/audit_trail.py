@@ -41,7 +41,7 @@ def _write(lines: Iterable[str], out: Path | None) -> None:
 def export(trial: str | None, out: Path | None) -> None:
     """Write the trail of TRIAL (without one: of the installation) as JSON Lines.
 
-    Sealed details are not part of it: nothing in it tells a treatment. It does name the lists by their ids.
+    Sealed details are not part of it: nothing in it tells a treatment, and lists are named by their commitments.
     """
     with opened_store() as store, store.transaction() as tx:
         _write(export_lines(tx, tx.trial(trial) if trial else None), out)

@@ -13,6 +13,7 @@ import click
 
 from rts.access.actor import Actor, actor_of, person_named, service
 from rts.access.sign_in import Confirmation, confirm_password, end_session, sign_in
+from rts.access.signatures import refuse_unconfirmed
 from rts.cli.door import settings, sqlite_file
 from rts.cli.files import read_text
 from rts.conduct.perform import perform
@@ -78,6 +79,7 @@ def signed_in(store: Store, username: str, password: str) -> Iterator[Signatory]
             person = person_named(tx, username)
             if person is None:
                 raise LookupError("the person has just signed in")
+            refuse_unconfirmed(person)
             actor = actor_of(tx, person)
         yield Signatory(actor, confirm_password(store, actor, password, ADDRESS, time.sleep))
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -13,7 +13,18 @@ from rts.access.permissions import Role
 from rts.access.sign_in import end_session, sign_in
 from rts.cli.door import Group
 from rts.cli.installations import ADDRESS, OPERATOR, ask_password, opened_store
-from rts.conduct.accounts import AddPerson, ChangePassword, GrantRole, add_person, change_password, grant_role
+from rts.clock import utc_text
+from rts.conduct.accounts import (
+    AddPerson,
+    ChangePassword,
+    ConfirmAccount,
+    GrantRole,
+    add_person,
+    change_password,
+    confirm_account,
+    grant_role,
+    the_person,
+)
 from rts.conduct.perform import Done, perform
 from rts.entropy import Entropy
 from rts.refusal import refuse, say
@@ -44,7 +55,8 @@ def add_person_with_role(tx: Transaction, actor: Actor, command: AddPersonWithRo
     if command.person.keeps_password and tx.installation.environment == "production":
         message = say("In production a person changes a password that somebody else has known.")
         raise refuse("rule", "password.kept", message, "keep-password")
-    done = add_person(tx, actor, command.person)
+    is_administrator = command.role is not None and command.role.role == Role.ADMINISTRATOR
+    done = add_person(tx, actor, replace(command.person, is_vouched_for=is_administrator))
     if command.role is not None:
         tx.session.flush()
         grant_role(tx, actor, command.role)
@@ -96,6 +108,25 @@ def add(
     click.echo(f"Added {done.ids['person']}" + (f" as {role}." if role else "; no role yet."))
     if generate_password:
         click.echo(f"First password, shown this once: {password}")
+
+
+@user.command("confirm")
+@click.argument("username")
+@click.option("--reason", required=True, help="How you made sure of the person.")
+def confirm(username: str, reason: str) -> None:
+    """Confirm an account whose password an administrator gave: its owner has chosen the next, and may sign.
+
+    It says when that was, to be compared with what the person told you, and asks before it confirms.
+    """
+    with opened_store() as store:
+        with store.transaction() as tx:
+            person = the_person(tx, username)
+        chosen_at = utc_text(person.password_changed_at)
+        click.confirm(
+            f"{person.printed_name} chose the present password at {chosen_at}. Confirm?", abort=True, err=True
+        )
+        done = perform(store, confirm_account, OPERATOR, ConfirmAccount(username, chosen_at, reason))
+    click.echo(f"Confirmed {done.ids['person']}.")
 
 
 @user.command("password")

@@ -1,5 +1,9 @@
 """People, their roles from one moment to another, and their passwords. Nothing is deleted: "who could do what on
 date D" stays answerable.
+
+Whoever gives a person a password could use it first and choose the next. So an account whose password was given signs
+nothing but an emergency code break, and unblinded roles and that of an administrator rest, until somebody else has made
+sure of the person and confirmed it: to act as another takes two people (21 CFR 11.200(a)(3)).
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from rts.access import passwords
-from rts.access.actor import Actor, person_named, require
+from rts.access.actor import Actor, administrators, person_named, require
 from rts.access.permissions import DEPOT_ROLES, INSTALLATION_ROLES, SITE_ROLES, Permission, Role, is_blinded
+from rts.clock import utc_text
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
-from rts.store import locks
+from rts.refusal import FailedRule, Message, Refusal, refuse, refuse_all, say
+from rts.store import locks, outbox
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial, WebSession
 from rts.store.transaction import Transaction
 
@@ -27,7 +32,7 @@ EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9
 @dataclass(frozen=True)
 class AddPerson:
     """An account for one named person. `password` is a first one, to be changed at first sign-in unless
-    `keeps_password`.
+    `keeps_password`. The operator vouches for administrators (`is_vouched_for`): somebody has to be the first.
     """
 
     username: str
@@ -37,6 +42,7 @@ class AddPerson:
     password: str = field(repr=False)
     language: str = "en"
     keeps_password: bool = False
+    is_vouched_for: bool = False
 
 
 def add_person(tx: Transaction, actor: Actor, command: AddPerson) -> Done:
@@ -71,6 +77,7 @@ def add_person(tx: Transaction, actor: Actor, command: AddPerson) -> Done:
         )
     refuse_all("invalid", failed)
     passwords.check_new(command.password, username)
+    given_by = None if command.keeps_password or command.is_vouched_for else actor.name
     tx.session.add(
         Person(
             username=username,
@@ -81,6 +88,7 @@ def add_person(tx: Transaction, actor: Actor, command: AddPerson) -> Done:
             password_hash=passwords.hash_password(command.password),
             password_changed_at=tx.now,
             password_must_change=not command.keeps_password,
+            password_given_by=given_by,
             created_at=tx.now,
         )
     )
@@ -90,7 +98,34 @@ def add_person(tx: Transaction, actor: Actor, command: AddPerson) -> Done:
         username,
         {"printed_name": command.printed_name.strip(), "organisation": command.organisation.strip()},
     )
+    if given_by is not None:
+        tx.session.flush()
+        _tell(
+            tx,
+            actor,
+            the_person(tx, username),
+            say("An account for %(person)s", person=command.printed_name.strip()),
+            say(
+                "%(actor)s made an account for %(person)s (%(organisation)s) with a first password.",
+                actor=actor.printed_name,
+                person=command.printed_name.strip(),
+                organisation=command.organisation.strip(),
+            ),
+        )
     return Done("add_person", {"person": username})
+
+
+def _tell(tx: Transaction, actor: Actor, person: Person, subject_line: Message, body: Message) -> None:
+    """Write to the person and to every administrator but the one who did it: somebody will know if nobody asked."""
+    people = [one for one in dict.fromkeys([person, *administrators(tx)]) if one.username != actor.name]
+    what_follows = say(
+        "%(what)s Until another administrator, or the operator, has confirmed that %(person)s chose the next one, the "
+        "account signs nothing but an emergency code break and shows nothing sealed. If nobody asked for this, call "
+        "the other administrators.",
+        what=body,
+        person=person.printed_name,
+    )
+    outbox.write(tx, "account", None, people, subject_line, what_follows)
 
 
 def the_person(tx: Transaction, username: str) -> Person:
@@ -107,6 +142,14 @@ def _lock(tx: Transaction, person: Person) -> None:
     """Let nobody else change the person's roles or account until the end, and read the account afresh."""
     locks.take(tx.session, locks.person(person.username))
     tx.session.refresh(person)
+
+
+def _end_sessions(tx: Transaction, person: Person, *, but: int | None = None) -> None:
+    """End the person's sessions now, except the one numbered `but`."""
+    live = select(WebSession).where(WebSession.person_id == person.id, WebSession.ended_at.is_(None))
+    for session in tx.session.scalars(live):
+        if session.id != but:
+            session.ended_at = tx.now
 
 
 def _is_closed() -> Refusal:
@@ -163,7 +206,7 @@ def grant_role(tx: Transaction, actor: Actor, command: GrantRole) -> Done:
                 "not_found", "depot.unknown", say("There is no depot %(depot)s.", depot=command.depot), "depot"
             )
     held = tx.session.scalars(select(RoleGrant).where(RoleGrant.person_id == person.id)).all()
-    in_force = [grant for grant in held if grant.granted_to is None or grant.granted_to > tx.now]
+    in_force = [grant for grant in held if grant.granted_to is None]
     here = (role.value, trial.id if trial else None, site.id if site else None, depot.id if depot else None)
     if any((grant.role, grant.trial_id, grant.site_id, grant.depot_id) == here for grant in in_force):
         raise refuse(
@@ -259,6 +302,7 @@ def unlock_account(tx: Transaction, actor: Actor, command: UnlockAccount) -> Don
     person = the_person(tx, command.username)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
+    _lock(tx, person)
     if person.locked_at is None:
         raise refuse("conflict", "account.not_locked", say("The account is not locked."), "username")
     person.locked_at, person.failed_sign_ins = None, 0
@@ -288,56 +332,136 @@ def close_account(tx: Transaction, actor: Actor, command: CloseAccount) -> Done:
         select(RoleGrant).where(RoleGrant.person_id == person.id, RoleGrant.granted_to.is_(None))
     ):
         grant.granted_to, grant.ended_by = tx.now, actor.name
-    for session in tx.session.scalars(
-        select(WebSession).where(WebSession.person_id == person.id, WebSession.ended_at.is_(None))
-    ):
-        session.ended_at = tx.now
+    _end_sessions(tx, person)
     tx.audit("account.closed", "person", person.username, reason=command.reason.strip())
     return Done("close_account", {"person": person.username})
 
 
 @dataclass(frozen=True)
 class ResetPassword:
-    """Give a person a new first password, which must be changed at the next sign-in before anything else."""
+    """Give a person a new first password, which must be changed at the next sign-in before anything else. The `reason`
+    says who asked and how that person was known.
+    """
 
     username: str
+    reason: str
     password: str = field(repr=False)
 
 
 def reset_password(tx: Transaction, actor: Actor, command: ResetPassword) -> Done:
-    """Reset a password and end the person's sessions. The administrator cannot sign with it: it opens nothing but
-    the change of password.
+    """Reset a password and end the person's sessions. It opens nothing but the change of password, and what is chosen
+    then signs nothing until somebody else has confirmed it (`confirm_account`).
     """
     require(tx, actor, Permission.ACCOUNTS)
     person = the_person(tx, command.username)
+    if not command.reason.strip():
+        raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
     passwords.check_new(command.password, person.username)
-    person.password_hash, person.password_changed_at = passwords.hash_password(command.password), tx.now
-    person.password_must_change = True
-    for session in tx.session.scalars(
-        select(WebSession).where(WebSession.person_id == person.id, WebSession.ended_at.is_(None))
-    ):
-        session.ended_at = tx.now
-    tx.audit("password.reset", "person", person.username)
+    _lock(tx, person)
+    if person.closed_at is not None:
+        raise _is_closed()
+    _set_password(tx, person, command.password)
+    person.password_must_change, person.password_given_by = True, actor.name
+    _end_sessions(tx, person)
+    tx.audit("password.reset", "person", person.username, reason=command.reason.strip())
+    _tell(
+        tx,
+        actor,
+        person,
+        say("A new first password for %(person)s", person=person.printed_name),
+        say(
+            "%(actor)s set a new first password for the account of %(person)s. Reason: %(reason)s.",
+            actor=actor.printed_name,
+            person=person.printed_name,
+            reason=command.reason.strip().rstrip("."),
+        ),
+    )
     return Done("reset_password", {"person": person.username})
+
+
+def _set_password(tx: Transaction, person: Person, password: str) -> None:
+    person.password_hash, person.password_changed_at = passwords.hash_password(password), tx.now
+
+
+@dataclass(frozen=True)
+class ConfirmAccount:
+    """Confirm that a person has chosen the present password, at the moment `chosen_at` (`rts.clock.utc_text`); the
+    `reason` says how the person was known and asked.
+    """
+
+    username: str
+    chosen_at: str
+    reason: str
+
+
+def confirm_account(tx: Transaction, actor: Actor, command: ConfirmAccount) -> Done:
+    """Let an account sign, and its roles work, after somebody else gave its password.
+
+    Raises Refusal `rule` for whoever gave it and for its owner, and while the first password is not yet changed:
+    whoever gave it could then still choose the next. Raises Refusal `conflict` when there is nothing to confirm, or
+    another password was chosen since: the person was asked about an earlier one.
+    """
+    require(tx, actor, Permission.ACCOUNTS)
+    person = the_person(tx, command.username)
+    if not command.reason.strip():
+        raise refuse("invalid", "reason.missing", say("Say how you made sure of the person."), "reason")
+    _lock(tx, person)
+    if person.closed_at is not None:
+        raise _is_closed()
+    given_by = person.password_given_by
+    if given_by is None:
+        raise refuse("conflict", "account.confirmed", say("The account is confirmed already."), "username")
+    if person.password_must_change:
+        message = say("%(person)s has not chosen a password yet.", person=person.printed_name)
+        raise refuse("rule", "account.first_password", message)
+    if utc_text(person.password_changed_at) != command.chosen_at:
+        message = say("Another password was chosen since. Ask %(person)s again.", person=person.printed_name)
+        raise refuse("conflict", "account.password_changed", message)
+    if actor.name in {given_by, person.username}:
+        message = say(
+            "An account is confirmed neither by its owner nor by whoever gave the password, but by another "
+            "administrator, or by the operator with rts user confirm."
+        )
+        raise refuse("rule", "account.second_person", message)
+    person.password_given_by = None
+    tx.audit(
+        "account.confirmed", "person", person.username, {"password_given_by": given_by}, reason=command.reason.strip()
+    )
+    outbox.write(
+        tx,
+        "account",
+        None,
+        [person],
+        say("Your account is confirmed"),
+        say(
+            "%(actor)s has confirmed that you chose the password of your account. It signs your records from now on.",
+            actor=actor.printed_name,
+        ),
+    )
+    return Done("confirm_account", {"person": person.username})
 
 
 @dataclass(frozen=True)
 class ChangePassword:
-    """Change one's own password."""
+    """Change one's own password. `session` is the number of the session it is changed in; every other one ends."""
 
     password: str = field(repr=False)
+    session: int | None = None
 
 
 def change_password(tx: Transaction, actor: Actor, command: ChangePassword) -> Done:
     """Set a new password for the actor. The door asks for the old one first. Raises Refusal when it breaks a rule or
     is the old one.
     """
+    tx.emergency = True  # a first password is changed on the way to a code break
     tx.act_as(actor, "none")
     person = the_person(tx, actor.name)
     passwords.check_new(command.password, person.username)
+    _lock(tx, person)
     if passwords.matches(person.password_hash, command.password):
         raise refuse("invalid", "password.same", say("The new password is the old one."), "password")
-    person.password_hash, person.password_changed_at = passwords.hash_password(command.password), tx.now
+    _set_password(tx, person, command.password)
     person.password_must_change = False
+    _end_sessions(tx, person, but=command.session)
     tx.audit("password.changed", "person", person.username)
     return Done("change_password", {"person": person.username})

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
-from rts.access.actor import Actor, require
+from rts.access.actor import Actor, in_force, require
 from rts.access.permissions import Permission, Role
 from rts.conduct.accounts import the_person
 from rts.conduct.perform import Done
@@ -66,8 +66,7 @@ def _auditors(tx: Transaction) -> list[Person]:
         .join(RoleGrant, RoleGrant.person_id == Person.id)
         .where(
             RoleGrant.role == Role.AUDITOR.value,
-            RoleGrant.granted_from <= tx.now,
-            or_(RoleGrant.granted_to.is_(None), RoleGrant.granted_to > tx.now),
+            in_force(),
             Person.closed_at.is_(None),
         )
         .distinct()

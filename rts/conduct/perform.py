@@ -23,7 +23,7 @@ from rts.access.actor import Actor
 from rts.access.sign_in import Confirmation
 from rts.refusal import Refusal, refuse, say
 from rts.store import locks
-from rts.store.tables import IdempotencyKey, Site, Trial
+from rts.store.tables import IdempotencyKey, ListFile, Site, Trial
 from rts.store.transaction import Store, Transaction
 
 C = TypeVar("C")
@@ -153,12 +153,14 @@ def _record(
         if trial is not None and isinstance(named.get("site"), str):
             site = tx.session.scalar(select(Site).where(Site.trial_id == trial.id, Site.code == named["site"]))
         about = [
-            (kind, named[kind])
-            for kind in ("subject", "kit", "shipment", "list_id", "site")
-            if isinstance(named.get(kind), str)
+            (kind, named[kind]) for kind in ("subject", "kit", "shipment", "site") if isinstance(named.get(kind), str)
         ]
         about = [(kind, "".join(filter(str.isprintable, code))[:40]) for kind, code in about]
         about = [(kind, code) for kind, code in about if code]
+        if trial is not None and isinstance(named.get("list_id"), str):
+            # By its commitment, as blinded readers know it. What is no list's id is not kept: it may be a slip of one.
+            listed = select(ListFile).where(ListFile.trial_id == trial.id, ListFile.list_id == named["list_id"])
+            about += [("list", found.commitment) for found in tx.session.scalars(listed)]
         first = about[0] if about else ("deed", deed.__name__)
         tx.act_as(actor, actor.grants[0].role if actor.grants else "none")
         tx.emergency = True  # a refusal because of the clock must still leave its trace

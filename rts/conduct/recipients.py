@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import or_, select
 
+from rts.access.actor import in_force
 from rts.access.permissions import PERMISSIONS, Permission, Role
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial
 from rts.store.transaction import Transaction
@@ -21,8 +22,7 @@ def people_in(
         .where(
             RoleGrant.trial_id == trial.id,
             RoleGrant.role.in_([role.value for role in roles]),
-            RoleGrant.granted_from <= tx.now,
-            or_(RoleGrant.granted_to.is_(None), RoleGrant.granted_to > tx.now),
+            in_force(),
             Person.closed_at.is_(None),
             or_(RoleGrant.site_id.is_(None), RoleGrant.site_id == (site.id if site else None)),
             or_(RoleGrant.depot_id.is_(None), RoleGrant.depot_id == (depot.id if depot else None)),

@@ -9,6 +9,7 @@ may: if the record of the deed cannot be written, nothing is shown, and the offl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -28,6 +29,11 @@ from rts.vault.vault import Opener
 
 MEANING = say("I unblind this subject in an emergency").text
 
+UNCONFIRMED = say(
+    "Somebody else had given this account a password, and nobody has confirmed it since: make sure by telephone that "
+    "it was the physician."
+)
+
 
 @dataclass(frozen=True)
 class UnblindSubject:
@@ -41,10 +47,16 @@ class UnblindSubject:
 
 @dataclass(frozen=True, repr=False)
 class Unblinded:
-    """What the requester sees, once, after the commit: the treatment by its public name. Prints as `<sealed>`."""
+    """What the requester sees, once, after the commit: the treatment by its public name, with what is recorded of this
+    opening, so that nothing has to be read again to show it. `at` is UTC. Prints as `<sealed>`.
+    """
 
     done: Done
     treatment: str
+    at: datetime
+    printed_name: str
+    reason: str
+    adverse_event: bool
 
     def __repr__(self) -> str:
         return "<sealed>"
@@ -81,12 +93,12 @@ def unblind_subject(
     locks.take(tx.session, locks.code_break(trial.code, subject.code))
     earlier = tx.session.scalar(select(CodeBreak.id).where(CodeBreak.subject_id == subject.id).limit(1))
     kind = "break" if earlier is None else "look"
-    reason = command.reason.strip()
+    reason, adverse_event = command.reason.strip(), bool(command.adverse_event)
     record = {
         "trial": trial.code,
         "subject": subject.code,
         "reason": reason,
-        "adverse_event": command.adverse_event,
+        "adverse_event": adverse_event,
         "kind": kind,
     }
     signature = sign(tx, actor, confirmation, MEANING, "code_break", subject.code, record, trial=trial, time_zone=zone)
@@ -100,18 +112,27 @@ def unblind_subject(
             kind=kind,
             at=tx.now,
             reason=reason,
-            adverse_event=bool(command.adverse_event),
+            adverse_event=adverse_event,
         )
     )
+    # Nobody is kept from a code for it, but whoever reads of it must know: another may have signed in this name.
+    unconfirmed = {"password_given_by": signature.password_given_by} if signature.password_given_by else {}
     tx.audit(
         "subject.unblinded" if kind == "break" else "subject.unblinding_looked_at",
         "subject",
         subject.code,
-        {"site": site.code, "adverse_event": command.adverse_event},
+        {"site": site.code, "adverse_event": adverse_event, **unconfirmed},
         trial=trial,
         site=site,
         reason=reason,
         definition=version.version,
+    )
+    told = say(
+        "%(person)s opened the code of subject %(subject)s at site %(site)s. The treatment is told to the "
+        "physician alone. Sign in to see the record.",
+        person=signature.printed_name,
+        subject=subject.code,
+        site=site.code,
     )
     outbox.write(
         tx,
@@ -119,17 +140,9 @@ def unblind_subject(
         trial,
         people_in(tx, trial, Role.SPONSOR_CONTACT, Role.TRIAL_MANAGER),
         say("%(trial)s: subject %(subject)s was unblinded in an emergency", trial=trial.code, subject=subject.code),
-        say(
-            "%(person)s opened the code of subject %(subject)s at site %(site)s. The treatment is told to the "
-            "physician alone. Sign in to see the record.",
-            person=signature.printed_name,
-            subject=subject.code,
-            site=site.code,
-        ),
+        say("%(told)s\n\n%(warning)s", told=told, warning=UNCONFIRMED) if unconfirmed else told,
     )
     arm = open_entry(tx, entry, opener).arm
     treatment = definitions.open_restricted(tx, trial, version, opener).treatment_of(arm)
-    return Unblinded(
-        Done("unblind_subject", {"trial": trial.code, "site": site.code, "subject": subject.code, "kind": kind}),
-        treatment,
-    )
+    done = Done("unblind_subject", {"trial": trial.code, "site": site.code, "subject": subject.code, "kind": kind})
+    return Unblinded(done, treatment, tx.now, signature.printed_name, reason, adverse_event)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 
+from rts.access.actor import in_force
 from rts.access.permissions import UNBLINDED_ROLES
 from rts.access.sign_in import password_has_expired
 from rts.refusal import refuse, say
@@ -37,7 +38,9 @@ class GrantRow:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """An account. `state` is `open`, `locked`, `first_password`, `expired` (its password) or `closed`."""
+    """An account. `state` is `open`, `locked`, `first_password`, `unconfirmed`, `expired` (its password) or `closed`;
+    `password_given_by` is the printed name of whoever gave a password that awaits its confirmation.
+    """
 
     username: str
     printed_name: str
@@ -46,6 +49,8 @@ class PersonRow:
     state: str
     created_at: datetime
     closed_at: datetime | None
+    password_given_by: str
+    password_changed_at: datetime
     roles: tuple[GrantRow, ...]
 
 
@@ -71,27 +76,29 @@ def people_page(
     tx: Transaction, *, search: str = "", role: str = "", state: str = "", page: int = 1, size: int = 50
 ) -> PeoplePage:
     """Accounts by name. `search` is part of a name, user name or organisation; `role` one held now; `state` `open`,
-    `locked` or `closed`.
+    `locked`, `unconfirmed` (a first password not yet changed counts) or `closed`.
     """
     conditions: list[ColumnElement[bool]] = []
     if search:
         columns = (Person.username, Person.printed_name, Person.organisation)
         conditions.append(or_(*[func.lower(column).contains(search.lower(), autoescape=True) for column in columns]))
     if role:
-        held = and_(RoleGrant.person_id == Person.id, RoleGrant.role == role, _in_force_at(tx.now))
+        held = and_(RoleGrant.person_id == Person.id, RoleGrant.role == role, in_force())
         conditions.append(exists().where(held))
     if state == "closed":
         conditions.append(Person.closed_at.is_not(None))
     elif state == "locked":
         conditions += [Person.locked_at.is_not(None), Person.closed_at.is_(None)]
+    elif state == "unconfirmed":
+        conditions += [Person.password_given_by.is_not(None), Person.closed_at.is_(None)]
     elif state == "open":
         conditions += [Person.locked_at.is_(None), Person.closed_at.is_(None)]
     total = tx.session.scalar(select(func.count()).select_from(Person).where(*conditions)) or 0
     statement = select(Person).where(*conditions).order_by(Person.printed_name, Person.id)
     people = tx.session.scalars(statement.limit(size).offset((page - 1) * size)).all()
-    in_force = _in_force_at(tx.now)
-    grants = _rows(tx, _grants().where(RoleGrant.person_id.in_([person.id for person in people]), in_force))
-    return PeoplePage(tuple(_person_row(tx, person, grants) for person in people), total)
+    grants = _rows(tx, _grants().where(RoleGrant.person_id.in_([person.id for person in people]), in_force()))
+    names = printed_names(tx, [person.password_given_by for person in people])
+    return PeoplePage(tuple(_person_row(tx, person, grants, names) for person in people), total)
 
 
 def person_row(tx: Transaction, username: str) -> PersonRow:
@@ -99,7 +106,8 @@ def person_row(tx: Transaction, username: str) -> PersonRow:
     person = tx.session.scalar(select(Person).where(Person.username == username))
     if person is None:
         raise refuse("not_found", "person.unknown", say("There is nothing here with that name."))
-    return _person_row(tx, person, _rows(tx, _grants().where(RoleGrant.person_id == person.id)))
+    grants = _rows(tx, _grants().where(RoleGrant.person_id == person.id))
+    return _person_row(tx, person, grants, printed_names(tx, [person.password_given_by]))
 
 
 def grant_row(tx: Transaction, number: int) -> GrantRow:
@@ -139,10 +147,6 @@ def places(tx: Transaction) -> list[Place]:
     return found
 
 
-def _in_force_at(now: datetime) -> ColumnElement[bool]:
-    return and_(RoleGrant.granted_from <= now, or_(RoleGrant.granted_to.is_(None), RoleGrant.granted_to > now))
-
-
 def _grants() -> Select[RoleGrant, Person, str, str, str]:
     return (
         select(RoleGrant, Person, Trial.code, Site.code, Depot.code)
@@ -176,7 +180,7 @@ def _rows(tx: Transaction, statement: Select[RoleGrant, Person, str, str, str]) 
     ]
 
 
-def _person_row(tx: Transaction, person: Person, grants: Iterable[GrantRow]) -> PersonRow:
+def _person_row(tx: Transaction, person: Person, grants: Iterable[GrantRow], names: Mapping[str, str]) -> PersonRow:
     return PersonRow(
         person.username,
         person.printed_name,
@@ -185,6 +189,8 @@ def _person_row(tx: Transaction, person: Person, grants: Iterable[GrantRow]) -> 
         _state(tx, person),
         person.created_at,
         person.closed_at,
+        names[person.password_given_by] if person.password_given_by else "",
+        person.password_changed_at,
         tuple(row for row in grants if row.username == person.username),
     )
 
@@ -196,4 +202,6 @@ def _state(tx: Transaction, person: Person) -> str:
         return "locked"
     if person.password_must_change:
         return "first_password"
+    if person.password_given_by is not None:
+        return "unconfirmed"
     return "expired" if password_has_expired(person, tx) else "open"

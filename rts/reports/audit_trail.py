@@ -37,7 +37,8 @@ from rts.store.transaction import Transaction
 # without would name itself.
 NEVER_DETAILED = frozenset({"refused", "allocation.taken", "kits.picked", "lists.checked", "detail.opened"})
 
-# A list is named by its commitment here: list ids are for unblinded eyes.
+# A list is named by its commitment: list ids are for unblinded eyes. Events of earlier versions name it by its id, in
+# these fields.
 LIST_OBJECTS = frozenset({"list", "list_id"})
 LIST_NAMES = frozenset({"list", "list_id", "plan"})
 SHOWN_OF_COMMITMENT = 12
@@ -231,13 +232,16 @@ def _rows(
     tx: Transaction, trial: Trial | None, found: Iterable[tuple[AuditEvent, AuditDetail | None]]
 ) -> tuple[EventRow, ...]:
     pairs = list(found)
-    list_ids = {event.object_id for event, _ in pairs if event.object_type in LIST_OBJECTS}
-    list_rows = tx.session.execute(
-        select(ListFile.list_id, ListFile.commitment).where(
-            ListFile.trial_id == (trial.id if trial else None), ListFile.list_id.in_(list_ids)
-        )
-    ).all()
-    lists = {row.list_id: row.commitment[:SHOWN_OF_COMMITMENT] for row in list_rows}
+    named = {event.object_id for event, _ in pairs if event.object_type in LIST_OBJECTS}
+    listed = select(ListFile).where(
+        ListFile.trial_id == (trial.id if trial else None),
+        or_(ListFile.list_id.in_(named), ListFile.commitment.in_(named)),
+    )
+    lists = {
+        name: found.commitment[:SHOWN_OF_COMMITMENT]
+        for found in tx.session.scalars(listed)
+        for name in (found.list_id, found.commitment)
+    }
     names = printed_names(tx, {event.actor for event, _ in pairs})
     site_ids = {event.site_id for event, _ in pairs if event.site_id is not None}
     site_rows = tx.session.execute(select(Site.id, Site.code).where(Site.id.in_(site_ids))).all()

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, select
 
-from rts.store.tables import CodeBreak, Person, Site, Subject, Trial
+from rts.store.tables import CodeBreak, Person, Signature, Site, Subject, Trial
 from rts.store.transaction import Transaction
 
 # A number typed without its letters or first digits still finds its subject when this much of it is there.
@@ -30,7 +30,9 @@ class SubjectCard:
 
 @dataclass(frozen=True)
 class CodeBreakRow:
-    """One opening of a subject's code: when, by whom, why. `kind` is `break` for the first, `look` for later ones."""
+    """One opening of a subject's code: when, by whom, why. `kind` is `break` for the first, `look` for later ones.
+    `is_confirmed` is False when somebody else had given the signer a password that nobody had confirmed.
+    """
 
     at: datetime
     printed_name: str
@@ -38,6 +40,7 @@ class CodeBreakRow:
     reason: str
     adverse_event: bool
     subject: str
+    is_confirmed: bool
 
 
 def card_of(subject: Subject) -> SubjectCard:
@@ -89,10 +92,14 @@ def code_breaks_of_trial(tx: Transaction, trial: Trial) -> list[CodeBreakRow]:
 
 def _rows(tx: Transaction, condition: ColumnElement[bool]) -> list[CodeBreakRow]:
     rows = tx.session.execute(
-        select(CodeBreak, Person.printed_name, Subject.code)
+        select(CodeBreak, Person.printed_name, Subject.code, Signature.password_given_by.is_(None))
         .join(Person, Person.id == CodeBreak.person_id)
+        .join(Signature, Signature.id == CodeBreak.signature_id)
         .join(Subject, Subject.id == CodeBreak.subject_id)
         .where(condition)
         .order_by(CodeBreak.id.desc())
     )
-    return [CodeBreakRow(row.at, name, row.kind, row.reason, row.adverse_event, code) for row, name, code in rows]
+    return [
+        CodeBreakRow(row.at, name, row.kind, row.reason, row.adverse_event, code, is_confirmed)
+        for row, name, code, is_confirmed in rows
+    ]

@@ -19,6 +19,7 @@ from rts.conduct.recipients import people_with
 from rts.conduct.releasing_lists import release_of
 from rts.refusal import FailedRule, Refusal
 from rts.reports.people import printed_names
+from rts.store.audit import chain_of
 from rts.store.tables import (
     AuditDetail,
     AuditEvent,
@@ -274,14 +275,16 @@ def _history(tx: Transaction, trial: Trial, found: ListFile) -> tuple[ListEvent,
         for signature in tx.session.scalars(signatures.order_by(Signature.id))
     ]
     if found.state == "withdrawn":
+        names = (found.commitment, found.list_id)  # the id in events of earlier versions
         withdrawn = (
             select(AuditEvent, AuditDetail.detail)
             .join(AuditMention, AuditMention.event_id == AuditEvent.id)
             .join(AuditDetail, AuditDetail.event_id == AuditEvent.id)
             .where(
+                AuditEvent.chain_id == chain_of(tx, trial).id,
                 AuditMention.kind == "list",
-                AuditMention.code == found.list_id,
-                AuditEvent.object_id == found.list_id,
+                AuditMention.code.in_(names),
+                AuditEvent.object_id.in_(names),
                 AuditEvent.action == "list.withdrawn",
             )
         )

@@ -38,7 +38,8 @@ def rows_of(tx: Transaction, chain: AuditChain) -> Iterator[tuple[AuditEvent, Au
 def export_lines(tx: Transaction, trial: Trial | None) -> Iterator[str]:
     """The lines of the export of a trial's trail (None: of the installation's). Of sealed details nothing is exported
     but that they are sealed.
-    A list is named by its id, which stands in the hash of its events.
+    A list is named by its commitment; in events of earlier versions by its id, which stands in
+    their hash.
     """
     chain = chain_of(tx, trial)
     count = tx.session.scalar(select(func.count()).where(AuditEvent.chain_id == chain.id)) or 0

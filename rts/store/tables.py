@@ -111,7 +111,11 @@ class Installation(Base):
 
 
 class Person(Base):
-    """One person, one account; never deleted, never given to someone else."""
+    """One person, one account; never deleted, never given to someone else.
+
+    `password_given_by` names whoever else gave the account its latest password, until somebody else again has confirmed
+    that its owner has chosen the next (rts.conduct.accounts).
+    """
 
     __tablename__ = "person"
     id: Mapped[int] = key()
@@ -123,6 +127,7 @@ class Person(Base):
     password_hash: Mapped[HidingText]
     password_changed_at: Mapped[datetime]
     password_must_change: Mapped[bool] = mapped_column(default=False)
+    password_given_by: Mapped[str | None] = mapped_column(String(120))
     failed_sign_ins: Mapped[int] = mapped_column(default=0)
     locked_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
@@ -164,7 +169,10 @@ class WebSession(Base):
 
 
 class SignInAttempt(Base):
-    """A password tried, rightly or not: what throttling counts."""
+    """A password tried, rightly or not: what throttling counts.
+
+    A name that is nobody's stands as a keyed digest only: people slip, and type a password there.
+    """
 
     __tablename__ = "sign_in_attempt"
     __table_args__ = (Index(None, "username", "at"), Index(None, "address", "at"))
@@ -177,7 +185,7 @@ class SignInAttempt(Base):
 
 class Signature(Base):
     """An electronic signature: who (printed name), when and in which zone, what it means, and the digest of the
-    record signed (21 CFR 11.50, 11.70).
+    record signed (21 CFR 11.50, 11.70). `password_given_by` is the person's at that moment: only a code break has one.
     """
 
     __tablename__ = "signature"
@@ -192,6 +200,7 @@ class Signature(Base):
     object_type: Mapped[str] = mapped_column(String(40))
     object_id: Mapped[str] = mapped_column(String(80))
     record_digest: Mapped[Digest]
+    password_given_by: Mapped[str | None] = mapped_column(String(120))
 
 
 class IdempotencyKey(Base):

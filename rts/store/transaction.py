@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -23,7 +23,7 @@ from rts.entropy import Entropy
 from rts.refusal import Refusal, refuse, say
 from rts.store import audit
 from rts.store.database import BUSY_TIMEOUT_MS
-from rts.store.tables import Installation, Site, Trial
+from rts.store.tables import Installation, ListFile, Site, Trial
 from rts.vault.vault import Opener, Vault
 
 
@@ -187,10 +187,16 @@ class Transaction:
         The detail holds `reason`, `before` and `after` beside the given facts; `sealed` keeps all of it for
         unblinded eyes. `mentions` are
         (kind, code) pairs of further subjects, kits and shipments it speaks of.
+        An event about a list (`object_type` "list", `object_id` its id) names it by its commitment.
         """
         if self._doer is None:
             raise RuntimeError("an event needs a doer: call access.require or act_as first")
         facts = dict(detail or {})
+        if object_type == "list":
+            # Blinded people read and export the trail, and are told no list ids: here, so that no deed can forget it.
+            object_id = self._commitment_of(trial, object_id)
+            if not sealed:
+                facts.pop("list", None)
         for name, value in (("reason", reason), ("before", before), ("after", after)):
             if value:
                 facts[name] = value
@@ -210,6 +216,18 @@ class Transaction:
                 mentions=((object_type, object_id), *mentions),
             )
         )
+
+    def _commitment_of(self, trial: Trial | None, name: str) -> str:
+        """The commitment of the list with the id (or commitment) `name`. Raises LookupError when there is none."""
+        commitment = self.session.scalar(
+            select(ListFile.commitment).where(
+                ListFile.trial_id == (trial.id if trial else None),
+                or_(ListFile.list_id == name, ListFile.commitment == name),
+            )
+        )
+        if commitment is None:
+            raise LookupError("the list of an event is not on record")
+        return commitment
 
     def finish(self) -> None:
         """Write the queued events. Raises RuntimeError when something sealed was opened without any event to tell of

@@ -15,7 +15,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from rts.access.permissions import Permission, Role
-from rts.clock import local_date
+from rts.clock import local_date, utc_text
 from rts.conduct import accounts as deeds
 from rts.conduct.installing import MoveClock, move_clock
 from rts.conduct.perform import Done
@@ -50,6 +50,7 @@ def account_state(state: str) -> tuple[str, str]:
         "open": (_("Active"), "good"),
         "locked": (_("Locked"), "stop"),
         "first_password": (_("First password not yet changed"), "wait"),
+        "unconfirmed": (_("To be confirmed"), "wait"),
         "expired": (_("Password expired"), "wait"),
         "closed": (_("Closed"), "quiet"),
     }[state]
@@ -89,7 +90,12 @@ def people() -> Answer:
         page={"number": page_asked_for(), "size": PAGE_SIZE, "total": found.total},
         query=query.to_dict(),
         roles=role_choices(),
-        states=[("open", _("Active")), ("locked", _("Locked")), ("closed", _("Closed"))],
+        states=[
+            ("open", _("Active")),
+            ("unconfirmed", _("To be confirmed")),
+            ("locked", _("Locked")),
+            ("closed", _("Closed")),
+        ],
         can_move_clock=_clock_can_move(),
     )
 
@@ -218,6 +224,18 @@ def unlock(username: str) -> Answer:
     )
 
 
+@pages.page("/accounts/people/<username>/confirm", ACCOUNTS, methods=("GET", "POST"))
+def confirm(username: str) -> Answer:
+    """Confirm that a person has chosen the password, after somebody else gave one."""
+    return _with_reason(
+        username,
+        deeds.confirm_account,
+        lambda reason: deeds.ConfirmAccount(username, request.form.get("chosen_at", "")[:40], reason),
+        "confirm.html",
+        utc_text=utc_text,
+    )
+
+
 @pages.page("/accounts/people/<username>/close", ACCOUNTS, methods=("GET", "POST"))
 def close(username: str) -> Answer:
     """Close an account for good."""
@@ -232,15 +250,18 @@ def reset_password(username: str) -> Answer:
     failed: tuple[FailedRule, ...] = ()
     status = 200
     if request.method == "POST":
+        entered = Entered(request.form)
         password = first_password()
+        command = deeds.ResetPassword(username, entered.text("reason"), password)
         try:
-            done = run(deeds.reset_password, deeds.ResetPassword(username, password))
+            entered.check()
+            done = run(deeds.reset_password, command)
             return _password_receipt(done, password, _("New first password set"))
         except Refusal as refusal:
             failed, status = _shown_in_form(refusal)
     with store().transaction() as tx:
         row = reports.person_row(tx, username)
-    return _show("reset_password.html", status, person=row, failed=failed, key=new_key())
+    return _show("reset_password.html", status, person=row, failed=failed, entered=request.form, key=new_key())
 
 
 @pages.page("/accounts/clock", Permission.CLOCK_MOVE, methods=("GET", "POST"))

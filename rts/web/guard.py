@@ -22,9 +22,8 @@ from rts.access.sign_in import password_has_expired, session_of
 from rts.refusal import refuse, say
 from rts.store.tables import Depot, ListFile, Shipment, Site, Subject, Trial
 from rts.store.transaction import Store, Transaction
+from rts.web import cookies
 
-COOKIE = "rts_session"
-SIGN_IN_COOKIE = "rts_sign_in"
 SEEN_AFTER_SECONDS = 60
 SIGN_IN = "sign_in.sign_in"
 # What someone who must choose a new password first may still open.
@@ -64,27 +63,48 @@ def address() -> str:
 def install(app: Flask) -> None:
     """Put the gate before every request of `app`."""
     app.before_request(_open_gate)
+    app.after_request(_keep_sign_in_token)
     app.jinja_env.globals["csrf_token"] = csrf_token
 
 
 def csrf_token() -> str:
     """The token that a form must carry: bound to the session, or before sign-in to a cookie of its own."""
     session = g.get("session")
-    if session is not None:
-        return str(session.csrf_secret)
+    return sign_in_token() if session is None else str(session.csrf_secret)
+
+
+def sign_in_token() -> str:
+    """The token of the form for signing in, bound to a cookie of its own: also for somebody whose session may have
+    ended before they send it.
+    """
     if "sign_in_token" not in g:
-        g.sign_in_token = request.cookies.get(SIGN_IN_COOKIE) or store().entropy.bytes(32).hex()
+        g.sign_in_token = cookies.kept(cookies.SIGN_IN) or store().entropy.bytes(32).hex()
     return str(g.sign_in_token)
+
+
+def _keep_sign_in_token(response: Response) -> Response:
+    """Bind the token to the browser on whatever page a form carried it: each has one for the language."""
+    if "sign_in_token" in g and g.sign_in_token != cookies.kept(cookies.SIGN_IN):
+        cookies.keep(response, cookies.SIGN_IN, g.sign_in_token)
+    return response
+
+
+def _is_own(origin: str) -> bool:
+    """Whether `origin` is this service's. The plain twin of a host served over TLS is not: whoever sits in between
+    writes its pages.
+    """
+    parts = urlsplit(origin)
+    return parts.netloc == request.host and (parts.scheme == "https" or not cookies.is_over_tls())
 
 
 def _check_origin() -> None:
     """Refuse a form sent from another site: by what the browser says of its origin, and by the token."""
     fetch_site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin")
-    foreign_origin = origin is not None and urlsplit(origin).netloc != request.host
+    foreign_origin = origin is not None and not _is_own(origin)
     expected = [g.session.csrf_secret] if g.session is not None else []
     if not expected or request.endpoint == SIGN_IN:
-        expected.append(request.cookies.get(SIGN_IN_COOKIE, ""))
+        expected.append(cookies.kept(cookies.SIGN_IN))
     given = request.form.get("csrf_token", "").encode()
     is_ours = any(token and hmac.compare_digest(token.encode(), given) for token in expected)
     if fetch_site not in {"same-origin", "none"} or foreign_origin or not is_ours:
@@ -103,7 +123,7 @@ def _open_gate() -> Response | None:
     permission: Permission | None = getattr(view, "permission", None)
     if permission is None:
         raise RuntimeError(f"the route {request.endpoint} declares no permission")
-    token = request.cookies.get(COOKIE, "")
+    token = cookies.kept(cookies.SESSION)
     must_change = _know_person(token) if token else False
     if g.session is None and (permission is not Permission.PUBLIC or (token and _changes_own_browser())):
         return redirect(url_for(SIGN_IN, next=_way_back()), 303)
@@ -166,7 +186,7 @@ def _keep_session() -> None:
         return
     with store().transaction(write=True) as tx:
         tx.emergency = True
-        session = session_of(tx, request.cookies.get(COOKIE, ""))
+        session = session_of(tx, cookies.kept(cookies.SESSION))
         if session is not None:
             session.seen_at = tx.now
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
-from flask import current_app, g, jsonify, redirect, render_template, request, url_for
+from flask import g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from rts.access import sign_in as access
@@ -14,18 +14,14 @@ from rts.conduct.accounts import ChangePassword
 from rts.conduct.accounts import change_password as change_own_password
 from rts.refusal import FailedRule, Refusal, say
 from rts.translating import LANGUAGES, known_language
+from rts.web import cookies
 from rts.web.forms import STATUS, new_key, run
-from rts.web.guard import COOKIE, SIGN_IN_COOKIE, Pages, actor, address, csrf_token, store
+from rts.web.guard import Pages, actor, address, sign_in_token, store
 from rts.web.rooms import frame
 
 pages = Pages("sign_in", __name__)
 
-LANGUAGE_COOKIE = "rts_language"
 YEAR_SECONDS = 365 * 24 * 3600
-
-
-def _set_cookie(response: Response, name: str, value: str, max_age: int | None = None) -> None:
-    response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="Lax", secure=request.is_secure, path="/")
 
 
 def _safe_next(target: str) -> str:
@@ -36,7 +32,7 @@ def _safe_next(target: str) -> str:
 
 
 @pages.page("/sign-in", Permission.PUBLIC, methods=("GET", "POST"))
-def sign_in() -> Response | tuple[str, int] | str:
+def sign_in() -> Response | tuple[str, int]:
     """Sign in."""
     failed: tuple[FailedRule, ...] = ()
     status = 200
@@ -49,30 +45,27 @@ def sign_in() -> Response | tuple[str, int] | str:
             failed, status = refusal.failed, STATUS[refusal.code]
         else:
             if g.session is not None:
-                access.end_session(store(), request.cookies.get(COOKIE, ""))
+                access.end_session(store(), cookies.kept(cookies.SESSION))
             answer = redirect(_safe_next(request.form.get("next", "")), 303)
-            _set_cookie(answer, COOKIE, signed_in.token)
+            cookies.keep(answer, cookies.SESSION, signed_in.token)
             return answer
-    page = current_app.make_response(
-        render_template(
-            "sign_in/sign_in.html",
-            failed=failed,
-            entered=request.form,
-            next=request.values.get("next", ""),
-            was_ended=COOKIE in request.cookies and g.session is None and request.method == "GET",
-        )
+    page = render_template(
+        "sign_in/sign_in.html",
+        failed=failed,
+        entered=request.form,
+        next=request.values.get("next", ""),
+        token=sign_in_token(),
+        was_ended=bool(cookies.kept(cookies.SESSION)) and g.session is None and request.method == "GET",
     )
-    page.status_code = status
-    _set_cookie(page, SIGN_IN_COOKIE, csrf_token())
-    return page
+    return page, status
 
 
 @pages.page("/sign-out", Permission.PUBLIC, methods=("POST",))
 def sign_out() -> Response:
     """End the session."""
-    access.end_session(store(), request.cookies.get(COOKIE, ""))
+    access.end_session(store(), cookies.kept(cookies.SESSION))
     answer = redirect(url_for("sign_in.sign_in"), 303)
-    answer.delete_cookie(COOKIE)
+    cookies.forget(answer, cookies.SESSION)
     return answer
 
 
@@ -85,7 +78,7 @@ def language() -> Response:
         _safe_next(f"{origin.path}?{origin.query}".rstrip("?") if origin.netloc == request.host else ""), 303
     )
     if chosen in LANGUAGES:
-        _set_cookie(answer, LANGUAGE_COOKIE, chosen, YEAR_SECONDS)
+        cookies.keep(answer, cookies.LANGUAGE, chosen, YEAR_SECONDS)
     return answer
 
 
@@ -100,7 +93,8 @@ def change_password() -> Response | tuple[str, int] | str:
                 raise Refusal(
                     "invalid", FailedRule("password.repeat", say("The two new passwords differ."), "repeated")
                 )
-            run(change_own_password, ChangePassword(request.form.get("new_password", "")), signed=True)
+            command = ChangePassword(request.form.get("new_password", ""), g.session.id)
+            run(change_own_password, command, signed=True)
         except Refusal as refusal:
             fields = {"password.length", "password.username", "password.variety", "password.same"}
             failed = tuple(
@@ -112,7 +106,11 @@ def change_password() -> Response | tuple[str, int] | str:
             return redirect(url_for("sign_in.home"), 303)
     return (
         render_template(
-            "sign_in/password.html", failed=failed, key=new_key(), must_change=g.person.password_must_change
+            "sign_in/password.html",
+            failed=failed,
+            key=new_key(),
+            must_change=g.person.password_must_change,
+            is_confirmed=g.person.password_given_by is None,
         ),
         status,
     )
@@ -123,7 +121,11 @@ def home() -> Response | str:
     """The first page of one's first role."""
     rooms = frame().rooms
     if not rooms:
-        return render_template("sign_in/no_rooms.html", locked=actor().emergency_only)
+        return render_template(
+            "sign_in/no_rooms.html",
+            locked=actor().emergency_only,
+            is_confirmed=g.person.password_given_by is None,
+        )
     return redirect(rooms[0].url, 303)
 
 
@@ -137,7 +139,7 @@ def health() -> Response:
 
 def choose_language() -> str:
     """The language of this request: chosen, the person's, the browser's, English."""
-    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    chosen = cookies.kept(cookies.LANGUAGE)
     if chosen not in LANGUAGES:
         person = g.get("person")
         chosen = (

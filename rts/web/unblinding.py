@@ -17,12 +17,11 @@ from rts.conduct.unblinding import MEANING, Unblinded, UnblindSubject, unblind_s
 from rts.refusal import FailedRule, Refusal
 from rts.reports.code_breaks import CodeBreakRow, card_of, code_breaks, find_subjects
 from rts.web.forms import STATUS, Entered, new_key, run
+from rts.web.frame import Frame
 from rts.web.guard import Pages, actor, store
+from rts.web.rooms import frame
 
 pages = Pages("unblinding", __name__)
-
-# Nothing of the page may stay where the next person at this PC finds it.
-KEPT_NOWHERE = {"Cache-Control": "no-store, max-age=0", "Pragma": "no-cache"}
 
 
 @pages.page("/emergency", Permission.PUBLIC)
@@ -45,7 +44,7 @@ def find(trial: str, site: str) -> Response | str:
 
 
 @pages.page("/trials/<trial>/subjects/<subject>/code-break", Permission.UNBLIND, methods=("GET", "POST"))
-def unblind(trial: str, subject: str) -> tuple[str, int] | tuple[str, int, dict[str, str]]:
+def unblind(trial: str, subject: str) -> tuple[str, int]:
     """Compare the subject with the patient, say why, sign, and see the treatment."""
     failed: tuple[FailedRule, ...] = ()
     status = 200
@@ -57,6 +56,7 @@ def unblind(trial: str, subject: str) -> tuple[str, int] | tuple[str, int, dict[
         )
         try:
             entered.check()
+            around = frame()
             outcome: Unblinded | Done = run(unblind_subject, command, signed=True)
         except Refusal as refusal:
             if refusal.code in {"unavailable", "not_found", "forbidden"}:
@@ -64,7 +64,7 @@ def unblind(trial: str, subject: str) -> tuple[str, int] | tuple[str, int, dict[
             failed, status = refusal.failed, STATUS[refusal.code]
         else:
             if isinstance(outcome, Unblinded):
-                return _told(outcome)
+                return _told(outcome, around)
             opened_before = True
     return (
         render_template(
@@ -84,17 +84,21 @@ def unblind(trial: str, subject: str) -> tuple[str, int] | tuple[str, int, dict[
     )
 
 
-def _told(unblinded: Unblinded) -> tuple[str, int, dict[str, str]]:
-    """The one page that names a treatment."""
+def _told(unblinded: Unblinded, around: Frame) -> tuple[str, int]:
+    """The one page that names a treatment. It is made of what was read before the commit: should the database fail
+    after it, the physician sees the treatment all the same.
+    """
+    g.without_database = True
     page = render_template(
         "unblinding/treatment.html",
+        frame=around,
         subject=card_of(g.subject),
-        treatment=unblinded.treatment,
-        opening=_openings()[0],
+        opened=unblinded,
+        trial=g.trial.code,
         sexes=sexes(),
         subject_site=g.site.code,
     )
-    return page, 200, KEPT_NOWHERE
+    return page, 200
 
 
 def _openings() -> list[CodeBreakRow]:

@@ -28,7 +28,8 @@ from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.rehearsal.staging import OPERATOR
 from rts.store.tables import AuditEvent, Depot, Kit, ListFile, ListSpecification, RoleGrant, Shipment, Site, Subject
 from rts.trial.shipped import shipped_definition
-from rts.web.guard import COOKIE, Pages
+from rts.web import cookies
+from rts.web.guard import Pages
 from tests.web.doors import token_in
 from tests.world import PASSWORD, World
 
@@ -81,7 +82,7 @@ class Matrix:
         """A browser in which `username` is signed in."""
         client = self.app.test_client()
         signed_in = sign_in(self.world.store, username, PASSWORD, "127.0.0.1", time.sleep)
-        client.set_cookie(COOKIE, signed_in.token)
+        client.set_cookie(cookies.SESSION, signed_in.token)
         return client
 
     def actor(self, username: str) -> Actor:
@@ -315,9 +316,11 @@ def test_each_role_reaches_its_own_pages_and_no_others(matrix: Matrix, person: s
         permission, url = matrix.permission(rule), matrix.url(rule, matrix.own)
         if matrix.may(actor, permission, matrix.own, rule):
             if "GET" in (rule.methods or ()) and rule.endpoint != "sign_in.sign_out":
-                status = client.get(url).status_code
-                if status not in ANSWERED | REFUSED_BY_STATE:
-                    wrong.append(f"{url}: {status} although {permission} is held")
+                answer = client.get(url)
+                if answer.status_code not in ANSWERED | REFUSED_BY_STATE:
+                    wrong.append(f"{url}: {answer.status_code} although {permission} is held")
+                if answer.headers["Cache-Control"] != "no-store":
+                    wrong.append(f"{url} may be kept by the browser: {answer.headers['Cache-Control']}")
             continue
         for method in sorted({"GET", "POST"} & set(rule.methods or ())):
             answer = client.open(url, method=method, data={"csrf_token": token})

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from rts.access.actor import Actor, Grant, actor_of
+from rts.access.permissions import Permission, Role
 from rts.cli.people import ALPHABET
+from rts.clock import utc_text
+from rts.conduct.accounts import ConfirmAccount, ResetPassword, confirm_account, reset_password, the_person
+from rts.installation import open_store
 from rts.vault.keyring import Keyring
 from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
@@ -244,7 +249,8 @@ def test_a_wrong_password_signs_nothing(rts: Rts, ready: tuple[object, ...], tmp
     assert not (tmp_path / "lists").exists()
 
 
-def test_a_password_known_to_the_operator_signs_nothing_until_it_is_changed(
+@pytest.mark.requirement("SIG-07")
+def test_a_password_known_to_the_operator_signs_nothing_until_it_is_changed_and_confirmed(
     rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
 ) -> None:
     rts(
@@ -254,6 +260,7 @@ def test_a_password_known_to_the_operator_signs_nothing_until_it_is_changed(
     )  # fmt: skip
     plan = _plans(rts, ready, tmp_path)[0]
     command = ("list", "generate", "SIRIUS", plan, "--as", "statistician.three", *ready)
+    confirm = ("user", "confirm", "statistician.three", "--reason", "called her", *ready)
 
     _specify(rts, plan, "statistician.one", ("--password-file", password_file, *ready))
     before = rts(*command, "--password-file", password_file)
@@ -262,10 +269,66 @@ def test_a_password_known_to_the_operator_signs_nothing_until_it_is_changed(
         "user", "password", "statistician.three", "--password-file", password_file, "--new-password-file", "new", *ready
     )
     after = rts(*command, "--password-file", "new")
+    by_the_operator = rts(*confirm, input="y\n")
+    confirm_as_administrator(ready, "statistician.three")
+    confirmed = rts(*command, "--password-file", "new")
 
     assert before.exit_code == 7
     assert "rts user password" in before.stderr
-    assert (changed.exit_code, after.exit_code) == (0, 0), changed.output + after.output
+    assert (changed.exit_code, after.exit_code) == (0, 7), changed.output + after.output
+    assert "[signature.unconfirmed]" in after.stderr
+    assert (by_the_operator.exit_code, "[account.second_person]" in by_the_operator.stderr) == (4, True)
+    assert confirmed.exit_code == 0, confirmed.output
+
+
+def confirm_as_administrator(place: tuple[object, ...], username: str, *, reset: str = "") -> None:
+    """What an administrator does in the pages: confirm an account, or with `reset` give it a new first password."""
+    store = open_store(str(place[1]), Path(str(place[3])), Path(str(place[5])))
+    with store.transaction(write=True) as tx:
+        administrator = Actor("administrator", "Ivo Kral", "Sponsor", (Grant(Role.ADMINISTRATOR),))
+        if reset:
+            reset_password(tx, administrator, ResetPassword(username, "forgotten", reset))
+        else:
+            chosen_at = utc_text(the_person(tx, username).password_changed_at)
+            confirm_account(tx, administrator, ConfirmAccount(username, chosen_at, "called her"))
+    store.engine.dispose()
+
+
+@pytest.mark.requirement("SIG-07")
+def test_the_operator_confirms_what_the_only_administrator_reset(
+    rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    confirm_as_administrator(ready, "manager", reset=PASSWORD)
+    confirm = ("user", "confirm", "manager", "--reason", "called him", *ready)
+    (tmp_path / "new").write_text("a wholly other sentence\n", "utf-8")
+
+    too_early = rts(*confirm, input="y\n")
+    rts("user", "password", "manager", "--password-file", password_file, "--new-password-file", "new", *ready)
+    thought_better = rts(*confirm, input="n\n")
+    confirmed = rts(*confirm, input="y\n")
+    again = rts(*confirm, input="y\n")
+
+    assert [result.exit_code for result in (too_early, thought_better, confirmed, again)] == [4, 130, 0, 5]
+    assert "Zhao Min chose the present password at 2" in confirmed.stderr
+    assert confirmed.stdout == "Confirmed manager.\n"
+
+
+def test_an_administrator_whom_the_operator_adds_works_at_once(
+    rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    """Somebody has to be the first: there is nobody yet to confirm the account."""
+    rts(
+        "user", "add", "administrator", "--name", "Ivo Kral", "--organisation", "Sponsor", "--email", "a@example.org",
+        "--role", "administrator", "--password-file", password_file, *ready,
+    )  # fmt: skip
+    store = open_store(str(ready[1]), Path(str(ready[3])), Path(str(ready[5])))
+
+    with store.transaction() as tx:
+        person = the_person(tx, "administrator")
+        rights = actor_of(tx, person).grants_of(Permission.ACCOUNTS)
+
+    assert (person.password_must_change, person.password_given_by, len(rights)) == (True, None, 1)
+    store.engine.dispose()
 
 
 def test_a_generated_password_is_printed_once_and_can_be_read_aloud(rts: Rts, ready: tuple[object, ...]) -> None:

@@ -11,12 +11,14 @@ from sqlalchemy.exc import IntegrityError
 
 from rts.access.actor import actor_of
 from rts.access.sign_in import confirm_password, session_of, sign_in
+from rts.conduct.accounts import ChangePassword, ResetPassword, change_password, reset_password
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.perform import Done, perform
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.site_gates import CloseSite, close_site
 from rts.conduct.unblinding import MEANING, Unblinded, UnblindSubject, unblind_subject
 from rts.refusal import Refusal
+from rts.reports.code_breaks import code_breaks_of_trial
 from rts.store.sealed_rows import open_entry
 from rts.store.tables import CodeBreak, ListEntry, Notice, Person, Signature, Subject
 from tests.world import GOOD_VALUES, PASSWORD, World
@@ -167,7 +169,55 @@ def test_a_right_password_opens_the_way_whatever_bars_the_rest(world: World, sub
 
     assert outcome.treatment == treatment_of(world, subject)
     assert signed_in.emergency_only == (trouble != "throttled address")
-    assert waits == ([8.0, 8.0] if trouble == "throttled address" else [])
+    # Strangers delay the sign-in, and the code break not at all.
+    assert waits == ([8.0] if trouble == "throttled address" else [])
+
+
+@pytest.mark.requirement("UNBL-08")
+@pytest.mark.requirement("SIG-07")
+def test_a_password_that_somebody_else_gave_does_not_stop_it_and_is_told(world: World, subject: str) -> None:
+    world.do(reset_password, "administrator", ResetPassword(PHYSICIAN, "forgotten", "another long password"))
+    world.do(change_password, PHYSICIAN, ChangePassword("a wholly other sentence"))
+
+    outcome = unblind(world, subject)
+
+    assert outcome.treatment == treatment_of(world, subject)
+    assert world.last_event("subject.unblinded")[1] == {
+        "site": "CN02",
+        "adverse_event": True,
+        "password_given_by": "administrator",
+        "reason": "anaphylaxis",
+        "opened": {"list": 1, "definition_version": 1},
+    }
+    with world.store.transaction() as tx:
+        signature = tx.session.scalars(select(Signature).where(Signature.object_type == "code_break")).one()
+        mails = tx.session.scalars(select(Notice).where(Notice.kind == "unblinding")).all()
+        told = {mail.person.username: mail.body.partition("\n\n")[2] for mail in mails}
+        register = code_breaks_of_trial(tx, tx.trial("SIRIUS"))
+    assert signature.password_given_by == "administrator"
+    assert [row.is_confirmed for row in register] == [False]
+    warning = (
+        "Somebody else had given this account a password, and nobody has confirmed it since: make sure by telephone "
+        "that it was the physician."
+    )
+    assert told == {"manager": warning, "sponsor": warning}
+
+
+@pytest.mark.requirement("UNBL-05")
+@pytest.mark.requirement("UNBL-08")
+def test_a_clock_that_has_lost_years_stops_neither_it_nor_its_notices(world: World, subject: str) -> None:
+    treatment = treatment_of(world, subject)
+    world.clock.advance(timedelta(days=-400))
+    with world.store.transaction() as tx:
+        person = tx.session.scalars(select(Person).where(Person.username == PHYSICIAN)).one()
+        actor = actor_of(tx, person)
+
+    outcome = world.do(unblind_subject, actor, breaking(subject), sign=True)
+
+    assert outcome.treatment == treatment
+    with world.store.transaction() as tx:
+        mails = tx.session.scalars(select(Notice).where(Notice.kind == "unblinding")).all()
+        assert {mail.person.username for mail in mails} == {"manager", "sponsor"}
 
 
 def test_an_emergency_session_does_nothing_else(world: World, subject: str) -> None:

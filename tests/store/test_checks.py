@@ -191,6 +191,10 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("UPDATE code_break SET reason = 'curiosity'",),
         {"signature.code_break"},
     ),
+    "a signature with a password from somebody else": (
+        ("UPDATE signature SET password_given_by = 'administrator' WHERE object_type = 'randomisation'",),
+        {"signature.unconfirmed"},
+    ),
     "the flag of a code break": (
         ("UPDATE subject SET unblinded_at = NULL WHERE unblinded_at IS NOT NULL",),
         {"code_break.flag"},

@@ -152,3 +152,38 @@ def test_rows_of_a_running_trial_survive_the_way_up(world: World) -> None:
     assert world.dispense(subject).startswith("K")
     with world.store.transaction() as tx:
         assert tx.session.scalar(select(func.count()).select_from(Kit)) == 1140
+
+
+def test_a_first_password_that_nobody_has_changed_is_known_by_who_gave_it(empty_url: str) -> None:
+    """0005: an account made or reset before it waits for its confirmation; one with a password of its own goes on."""
+    engine = open_engine(empty_url)
+    migrations.upgrade(engine, "0001")
+    people = (("changed", False), ("made", True), ("reset", True))
+    events = (("made", "person.added", "ivo"), ("reset", "person.added", "ivo"), ("reset", "password.reset", "ana"))
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        for username, must_change in people:
+            connection.execute(
+                text(
+                    "INSERT INTO person (username, printed_name, organisation, email, language, password_hash,"
+                    " password_changed_at, password_must_change, failed_sign_ins, created_at) VALUES (:username,"
+                    " 'A Name', 'Study group', 'a@example.org', 'en', '-', '2026-01-05', :must_change, 0, '2026-01-05')"
+                ),
+                {"username": username, "must_change": must_change},
+            )
+        connection.execute(text("INSERT INTO audit_chain (chain_id, count, hash, last_at) VALUES ('c', 3, 'h', '')"))
+        for number, (username, action, actor) in enumerate(events, start=1):
+            connection.execute(
+                text(
+                    "INSERT INTO audit_event (chain_id, number, at, actor, role, organisation, action, object_type,"
+                    " object_id, detail_digest, software, hash) VALUES ((SELECT id FROM audit_chain), :number, '',"
+                    " :actor, '', '', :action, 'person', :username, '', '', '')"
+                ),
+                {"number": number, "actor": actor, "action": action, "username": username},
+            )
+
+    migrations.upgrade(engine, "0005")
+
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT username, password_given_by FROM person ORDER BY username")).all()
+    assert [tuple(row) for row in found] == [("changed", None), ("made", "ivo"), ("reset", "ana")]
+    engine.dispose()

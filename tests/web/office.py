@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from rts.access.sign_in import sign_in
 from rts.app import create_app
-from rts.web.guard import COOKIE
+from rts.web import cookies
 from tests.world import PASSWORD, World
 
 
@@ -22,7 +22,7 @@ class Desk:
     def __init__(self, app: Flask, username: str) -> None:
         self.client: FlaskClient = app.test_client()
         signed_in = sign_in(app.extensions["rts"], username, PASSWORD, "127.0.0.1", time.sleep)
-        self.client.set_cookie(COOKIE, signed_in.token)
+        self.client.set_cookie(cookies.SESSION, signed_in.token)
 
     def open(self, path: str, status: int = 200) -> str:
         """The text of the page at `path`, which must answer `status`."""

@@ -9,11 +9,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from rts.access.permissions import Role
 from rts.app import create_app
-from rts.store.tables import JobRun, Notice, Person, RoleGrant
+from rts.store.tables import JobRun, Notice, Person, RoleGrant, Subject
 from tests.web.doors import Person as At
 from tests.web.doors import words_of
-from tests.world import PASSWORD, World
+from tests.world import GOOD_VALUES, PASSWORD, World
 
 ADA = {
     "printed_name": "Ada Lovelace",
@@ -52,7 +53,7 @@ def test_a_new_person_gets_a_password_shown_once_that_opens_only_its_change(app:
     ada = At(app).sign_in("ada", password)
     assert ada.get("/").headers["Location"] == "/password"
     ada.post("/password", password=password, new_password=PASSWORD, repeated=PASSWORD)
-    assert "You hold no role at present" in words_of(ada.get("/"))
+    assert "Your account is to be confirmed" in words_of(ada.get("/"))
 
 
 def test_every_wrong_field_is_named_and_nothing_typed_is_lost(world: World, administrator: At) -> None:
@@ -115,13 +116,131 @@ def test_the_register_names_everyone_who_is_or_was_unblinded(app: Flask, adminis
         assert "Zhao Min" not in page
 
 
+@pytest.mark.requirement("ACC-04")
 def test_a_new_first_password_ends_the_sessions(app: Flask, administrator: At) -> None:
     auditor = At(app).sign_in("auditor")
 
-    shown = administrator.post("/accounts/people/auditor/password")
+    without = administrator.post("/accounts/people/auditor/password", reason=" ")
+    shown = administrator.post("/accounts/people/auditor/password", reason="forgotten, called back")
+
+    assert without.status_code == 422
+    assert 'href="#f-reason"' in without.text
 
     assert auditor.get("/").headers["Location"].startswith("/sign-in")
     assert At(app).sign_in("auditor", first_password(shown.text)).get("/").headers["Location"] == "/password"
+
+
+@pytest.mark.requirement("SIG-07")
+def test_an_account_is_confirmed_by_a_second_administrator(world: World, app: Flask, administrator: At) -> None:
+    world.stage.add("administrator.two", "Ana Prokop", Role.ADMINISTRATOR)
+    second = At(app).sign_in("administrator.two")
+    url = "/accounts/people/statistician.one/confirm"
+    shown = administrator.post("/accounts/people/statistician.one/password", reason="forgotten, called back")
+    too_early = second.get(url)
+    given, chosen = first_password(shown.text), "a wholly other sentence"
+    statistician = At(app).sign_in("statistician.one", given)
+    world.clock.advance(timedelta(minutes=7))
+    statistician.post("/password", password=given, new_password=chosen, repeated=chosen)
+
+    waiting = statistician.get("/")
+    listed = second.get("/accounts/?state=unconfirmed")
+    stale = second.fill(url, reason="called her, she chose it at five past nine")
+    by_the_same = administrator.post(url, reason="called her")
+    assert "has not chosen a password yet" in words_of(too_early)
+    assert "Your account is to be confirmed" in words_of(waiting)
+    assert "Chen Lihua" in words_of(listed)
+    assert "Password given by Ivo Kral" in words_of(second.get(url))
+    assert by_the_same.status_code == 409
+    assert "neither by its owner nor by whoever gave the password" in words_of(by_the_same)
+
+    world.clock.advance(timedelta(minutes=1))
+    administrator.post("/accounts/people/statistician.one/password", reason="again")
+    refused = second.client.post(url, data=stale)
+    assert refused.status_code == 409
+    again = first_password(administrator.post("/accounts/people/statistician.one/password", reason="once more").text)
+    statistician = At(app).sign_in("statistician.one", again)
+    statistician.post("/password", password=again, new_password=chosen, repeated=chosen)
+    refused = second.client.post(url, data=stale | {"idempotency_key": "other"})
+    assert "Another password was chosen since" in words_of(refused)
+
+    confirmed = second.post(url, reason="called her on the number of the log")
+    assert confirmed.status_code == 303
+    assert statistician.get("/trials/SIRIUS/lists/").status_code == 200
+    assert "There is nothing to confirm" in words_of(second.get(url))
+    assert world.events("account.confirmed") == 1
+
+
+@pytest.mark.requirement("SIG-07")
+def test_what_waits_for_its_confirmation_is_told_where_it_is_signed(
+    world: World, app: Flask, administrator: At
+) -> None:
+    shown = administrator.post("/accounts/people/investigator.cn02/password", reason="forgotten")
+    given, chosen = first_password(shown.text), "a wholly other sentence"
+    investigator = At(app).sign_in("investigator.cn02", given)
+    assert "until they confirm it you sign nothing" in words_of(investigator.get("/password"))
+    investigator.post("/password", password=given, new_password=chosen, repeated=chosen)
+    subject = world.screen("CN02")
+    answers = {f"answers.{code}": "yes" if answer else "no" for code, answer in world.answers().items()}
+    values = {f"values.{code}": str(value) for code, value in GOOD_VALUES.items()}
+    url = f"/trials/SIRIUS/subjects/{subject}/randomise"
+
+    answer = investigator.post(url, **answers, **values, step="record", password=chosen)
+
+    assert answer.status_code == 403
+    assert "Your signature waits" in words_of(answer)
+    with world.store.transaction() as tx:
+        assert tx.session.scalar(select(Subject.state).where(Subject.code == subject)) == "screened"
+
+
+# --- what takes effect on the next request ---------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("ACC-04")
+def test_an_ended_role_is_gone_at_the_next_request(world: World, app: Flask, administrator: At) -> None:
+    auditor = At(app).sign_in("auditor")
+    assert auditor.get("/trials/SIRIUS/audit/").status_code == 200
+    with world.store.transaction() as tx:
+        number = tx.session.scalars(select(RoleGrant.id).join(Person).where(Person.username == "auditor")).one()
+
+    administrator.post(f"/accounts/grants/{number}/end", reason="the audit is over")
+
+    assert auditor.get("/trials/SIRIUS/audit/").status_code == 404
+    assert auditor.get("/trials/SIRIUS/audit/export.csv").status_code == 404
+    assert "You hold no role at present" in words_of(auditor.get("/"))
+
+
+@pytest.mark.requirement("UNBL-10")
+def test_a_physician_whose_role_has_ended_opens_no_code_with_a_form_already_open(
+    world: World, app: Flask, administrator: At
+) -> None:
+    subject = world.randomise("CN02")
+    physician = At(app).sign_in("physician.cn02")
+    url = f"/trials/SIRIUS/subjects/{subject}/code-break"
+    form = physician.fill(url, reason="anaphylaxis", adverse_event="yes", password=PASSWORD)
+    with world.store.transaction() as tx:
+        number = tx.session.scalars(select(RoleGrant.id).join(Person).where(Person.username == "physician.cn02")).one()
+
+    administrator.post(f"/accounts/grants/{number}/end", reason="moved to another hospital")
+
+    assert physician.client.post(url, data=form).status_code == 404
+    assert world.events("subject.unblinded") == 0
+
+
+@pytest.mark.requirement("ACC-04")
+@pytest.mark.parametrize("who", ["themselves", "administrator"])
+def test_a_changed_password_signs_every_other_browser_out(
+    world: World, app: Flask, administrator: At, who: str
+) -> None:
+    here, elsewhere = At(app).sign_in("auditor"), At(app).sign_in("auditor")
+    new = "a wholly other sentence"
+
+    if who == "themselves":
+        here.post("/password", password=PASSWORD, new_password=new, repeated=new)
+    else:
+        administrator.post("/accounts/people/auditor/password", reason="forgotten")
+
+    assert here.get("/trials/SIRIUS/audit/").status_code == (200 if who == "themselves" else 303)
+    assert elsewhere.get("/trials/SIRIUS/audit/").headers["Location"].startswith("/sign-in")
 
 
 def test_a_locked_account_is_unlocked_with_a_reason(world: World, administrator: At) -> None:

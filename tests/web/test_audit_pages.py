@@ -5,16 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from rts.app import create_app
+from rts.conduct.activating_lists import ActivateList, activate_list
+from rts.conduct.approving_lists import ApproveList, approve_list
+from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.perform import perform
 from rts.conduct.reading_sealed import ReadSealedDetail, read_sealed_detail
+from rts.conduct.retiring_lists import WithdrawList, withdraw_list
+from rts.conduct.reviewing_lists import ReviewList, review_list
 from rts.refusal import Refusal
 from rts.reports.audit_trail import NEVER_DETAILED, Wanted, safe_cell, trail
+from rts.store.audit_export import export_lines
+from rts.store.checks import run_checks
 from rts.store.tables import AuditDetail, AuditEvent, ListFile
 from rts.trial.reading import read_definition, read_restricted
 from rts.trial.shipped import shipped_definition
@@ -195,3 +203,88 @@ def test_the_administrator_signs_checkpoints_and_the_auditor_sees_the_trials(wor
     assert made.status_code == 303
     assert "rts/audit/1/" in administrator.get("/system/audit/checkpoints").text
     assert "rts/audit/1/" in At(app).sign_in("auditor").get("/trials/SIRIUS/audit/checkpoints").text
+
+
+# --- names of lists --------------------------------------------------------------------------------------------------
+
+
+def exported(world: World) -> str:
+    """The whole trail as an auditor is handed it (`rts audit export`)."""
+    with world.store.transaction() as tx:
+        return "".join(export_lines(tx, tx.trial("SIRIUS")))
+
+
+def commitments(world: World) -> dict[str, str]:
+    with world.store.transaction() as tx:
+        return {found.list_id: found.commitment for found in tx.session.scalars(select(ListFile))}
+
+
+@pytest.mark.requirement("BLIND-01")
+@pytest.mark.requirement("AUD-06")
+def test_the_exported_trail_names_lists_by_their_commitments_alone(world: World) -> None:
+    with world.store.transaction(write=True) as tx:
+        tx.session.execute(text("UPDATE list_file SET state = 'withdrawn' WHERE list_id = 'SIRIUS-R1'"))
+    one, two, manager = "statistician.one", "statistician.two", "manager"
+    world.do(generate_list, one, GenerateList("SIRIUS", "SIRIUS-R1"), sign=True)
+    world.do(review_list, one, ReviewList("SIRIUS", "SIRIUS-R1-2"))
+    refused = (
+        (approve_list, one, ApproveList("SIRIUS", "SIRIUS-R1-2")),  # her own
+        (activate_list, manager, ActivateList("SIRIUS", "SIRIUS-R1-2")),  # not yet approved
+        (activate_list, manager, ActivateList("SIRIUS", "SIRIUS-R7")),  # a slip of the pen
+        (generate_list, one, GenerateList("SIRIUS", "SIRIUS-R8")),
+    )
+    for deed, who, command in refused:
+        with pytest.raises(Refusal):
+            world.do(deed, who, command, sign=True)
+    world.do(approve_list, two, ApproveList("SIRIUS", "SIRIUS-R1-2"), sign=True)
+    world.do(withdraw_list, one, WithdrawList("SIRIUS", "SIRIUS-R1-2", "a better one follows"))
+
+    trail_text = exported(world)
+
+    named = commitments(world)
+    assert len(named) == 4
+    assert [name for name in named if name in trail_text] == []
+    assert "SIRIUS-R" not in trail_text
+    events = [json.loads(line) for line in trail_text.splitlines()[1:]]
+    about = [(event["action"], event["object"]["id"]) for event in events if event["object"]["type"] == "list"]
+    made = named["SIRIUS-R1-2"]
+    assert about[-6:] == [
+        ("list.generated", made),
+        ("list.reviewed", made),
+        ("refused", made),
+        ("refused", made),
+        ("list.approved", made),
+        ("list.withdrawn", made),
+    ]
+    assert [event["object"] for event in events if event["action"] == "refused"][2:] == [
+        {"type": "deed", "id": "activate_list"},
+        {"type": "deed", "id": "generate_list"},
+    ]
+    # The signatures are of records with the ids, and sound; it was this test that took the first list out of use.
+    assert {found.rule for found in run_checks(world.store)} == {"list.not_active"}
+
+
+def test_events_of_an_earlier_version_still_verify_and_show_no_list_id(world: World, app: Flask) -> None:
+    """They name a list by its id, in what their hash covers: the trail stays, and pages show the commitment."""
+    manager, trial_code = world.who("manager"), "SIRIUS"
+    with world.store.transaction(write=True) as tx:
+        trial = tx.trial(trial_code)
+        tx.act_as(manager, "trial_manager")
+        tx.audit("list.withdrawn", "deed", "x", {"list": "SIRIUS-R1", "reason": "a mistake"}, trial=trial)
+        tx._events[-1] = replace(
+            tx._events[-1], object_type="list", object_id="SIRIUS-R1", mentions=(("list", "SIRIUS-R1"),)
+        )
+        tx.session.execute(text("UPDATE list_file SET state = 'withdrawn' WHERE list_id = 'SIRIUS-R1'"))
+    number = number_of(world, "list.withdrawn")
+    short = commitments(world)["SIRIUS-R1"][:12]
+
+    page = At(app).sign_in("auditor").get(f"/trials/SIRIUS/audit/{number}")
+    line = At(app).sign_in("auditor").get("/trials/SIRIUS/audit/export.jsonl?action=list.withdrawn").text
+    history = At(app).sign_in("statistician.one").get("/trials/SIRIUS/lists/SIRIUS-R1/")
+
+    assert short in page.text.replace('<span class="trio">', "").replace("</span>", "")
+    assert "SIRIUS-R1" not in page.text
+    assert (json.loads(line)["object_id"], "SIRIUS-R1" in line) == (short, False)
+    assert "a mistake" in words_of(history)
+    assert "SIRIUS-R1" in exported(world)
+    assert {found.rule for found in run_checks(world.store)} == {"list.not_active"}

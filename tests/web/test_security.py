@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import BoundedSemaphore
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
@@ -12,8 +14,9 @@ from structlog.testing import capture_logs
 from rts.access.permissions import Permission
 from rts.access.sign_in import IDLE_TIMEOUT, LONGEST_SESSION, PASSWORD_LIFETIME
 from rts.app import create_app
-from rts.store.tables import Person, WebSession
-from rts.web.guard import COOKIE, SIGN_IN_COOKIE, Pages
+from rts.store.tables import Person, SignInAttempt, WebSession
+from rts.web import cookies
+from rts.web.guard import Pages
 from tests.web.doors import Person as At
 from tests.web.doors import hidden_fields, token_in, words_of
 from tests.world import PASSWORD, World
@@ -104,9 +107,110 @@ def test_over_https_cookies_and_transport_are_strict(world: World, app: Flask) -
     answer = client.post("/sign-in", base_url="https://localhost", data=entered)
 
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"{COOKIE}=")
+    assert cookie.startswith("__Host-rts_session=")  # a browser takes it from this host alone, over TLS alone
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_over_https_the_plain_twin_of_the_host_is_another_origin(world: World, app: Flask) -> None:
+    client = app.test_client()
+    page = client.get("/sign-in", base_url="https://localhost")
+    entered = {"csrf_token": token_in(page), "username": "auditor", "password": PASSWORD}
+
+    def sent_from(origin: str) -> int:
+        answer = client.post("/sign-in", base_url="https://localhost", data=entered, headers={"Origin": origin})
+        return answer.status_code
+
+    assert (sent_from("http://localhost"), sent_from("https://localhost")) == (403, 303)
+
+
+def test_over_https_a_cookie_planted_on_a_plain_connection_is_nobodys(world: World, app: Flask) -> None:
+    person = At(app).sign_in("auditor")
+    planted = person.client.get_cookie(cookies.SESSION)
+    assert planted is not None
+    victim = app.test_client()
+    victim.set_cookie(cookies.SESSION, planted.value)
+
+    answer = victim.get("/password", base_url="https://localhost")
+
+    assert answer.headers["Location"].startswith("/sign-in")
+
+
+def test_behind_a_proxy_cookies_are_sent_over_tls_alone_whatever_the_proxy_forgets(world: World) -> None:
+    answer = create_app(world.store, behind_proxy=True).test_client().get("/sign-in")
+
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(answer.headers["Set-Cookie"].split("; "))
+    assert answer.headers["Set-Cookie"].startswith("__Host-rts_sign_in=")
+
+
+@pytest.mark.requirement("ACC-06")
+@pytest.mark.parametrize(("behind_proxy", "address"), [(True, "203.0.113.7"), (False, "127.0.0.1")])
+def test_throttling_counts_the_address_that_the_proxy_names_and_nobody_elses(
+    world: World, behind_proxy: bool, address: str
+) -> None:
+    client = create_app(world.store, behind_proxy=behind_proxy).test_client()
+    headers = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}  # the first is what the caller claims
+    page = client.get("/sign-in", headers=headers, base_url="https://localhost")
+    entered = {"csrf_token": token_in(page), "username": "auditor", "password": "wrong"}
+
+    client.post("/sign-in", headers=headers, base_url="https://localhost", data=entered)
+
+    with world.store.transaction() as tx:
+        assert tx.session.scalars(select(SignInAttempt.address)).all() == [address]
+
+
+def test_the_language_is_chosen_on_any_page_before_signing_in(app: Flask) -> None:
+    client = app.test_client()
+    page = client.get("/emergency")
+
+    answer = client.post("/language", data={"csrf_token": token_in(page), "language": "zh_Hans"})
+
+    assert answer.status_code == 303
+    assert 'lang="zh-Hans"' in client.get("/emergency").text
+
+
+def test_the_token_of_a_session_stands_in_no_cookie(world: World, app: Flask) -> None:
+    person = At(app).sign_in("auditor")
+    person.get("/sign-in")
+
+    with world.store.transaction() as tx:
+        secret = tx.session.scalars(select(WebSession.csrf_secret)).one()
+    kept = [cookie.value for cookie in person.client._cookies.values()]
+    assert len(kept) == 2
+    assert secret not in kept
+
+
+def test_a_sign_in_page_left_open_serves_after_the_session_has_ended(world: World, app: Flask) -> None:
+    person = At(app).sign_in("auditor")
+    form = BeautifulSoup(person.get("/sign-in").text, "html5lib").select_one("main form.deed")
+    assert form is not None
+    token = form.select_one("[name=csrf_token]")
+    assert token is not None
+    world.clock.advance(IDLE_TIMEOUT + timedelta(seconds=1))
+
+    entered = {"csrf_token": token["value"], "username": "manager", "password": PASSWORD}
+    assert person.client.post("/sign-in", data=entered).status_code == 303
+
+
+def test_many_delayed_attempts_are_turned_away_in_words(
+    world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.store.transaction(write=True) as tx:
+        for _ in range(6):
+            tx.session.add(SignInAttempt(username="someone", address="127.0.0.1", at=tx.now, right=False))
+    monkeypatch.setattr("rts.access.sign_in._waiting", BoundedSemaphore(1))
+    client = app.test_client()
+    entered = {"csrf_token": token_in(client.get("/sign-in")), "username": "auditor", "password": PASSWORD}
+    answers = []
+
+    def busy(_seconds: float) -> None:
+        answers.append(client.post("/sign-in", data=entered))
+
+    monkeypatch.setattr("time.sleep", busy)
+    first = client.post("/sign-in", data=entered)
+
+    assert (first.status_code, answers[0].status_code) == (303, 503)
+    assert "Try again in a few seconds" in words_of(answers[0])
 
 
 def test_a_session_without_use_ends_and_leads_back_to_the_page(world: World, app: Flask) -> None:
@@ -146,40 +250,40 @@ def test_a_form_sent_after_the_session_ended_leads_to_sign_in_and_back(world: Wo
 
 def test_a_session_token_brought_along_is_never_adopted(world: World, app: Flask) -> None:
     client = app.test_client()
-    client.set_cookie(COOKIE, "a token an attacker knows")
+    client.set_cookie(cookies.SESSION, "a token an attacker knows")
     page = client.get("/sign-in")
 
     client.post("/sign-in", data={"csrf_token": token_in(page), "username": "auditor", "password": PASSWORD})
 
-    cookie = client.get_cookie(COOKIE)
+    cookie = client.get_cookie(cookies.SESSION)
     assert cookie is not None
     assert cookie.value != "a token an attacker knows"
     attacker = app.test_client()
-    attacker.set_cookie(COOKIE, "a token an attacker knows")
+    attacker.set_cookie(cookies.SESSION, "a token an attacker knows")
     assert attacker.get("/").status_code == 303
 
 
 def test_signing_in_again_ends_the_session_before(world: World, app: Flask) -> None:
     person = At(app).sign_in("auditor")
-    before = person.client.get_cookie(COOKIE)
+    before = person.client.get_cookie(cookies.SESSION)
     assert before is not None
 
     person.sign_in("manager")
 
     old = app.test_client()
-    old.set_cookie(COOKIE, before.value)
+    old.set_cookie(cookies.SESSION, before.value)
     assert old.get("/password").headers["Location"].startswith("/sign-in")
 
 
 def test_signing_out_ends_the_session_on_the_server(world: World, app: Flask) -> None:
     person = At(app).sign_in("auditor")
-    cookie = person.client.get_cookie(COOKIE)
+    cookie = person.client.get_cookie(cookies.SESSION)
     assert cookie is not None
 
     person.client.post("/sign-out", data={"csrf_token": token_in(person.get("/password"))})
 
     thief = app.test_client()
-    thief.set_cookie(COOKIE, cookie.value)
+    thief.set_cookie(cookies.SESSION, cookie.value)
     assert thief.get("/password").headers["Location"].startswith("/sign-in")
 
 
@@ -221,7 +325,7 @@ def test_a_password_is_never_written_back(world: World, app: Flask) -> None:
 
 def test_the_database_keeps_no_session_token(world: World, app: Flask) -> None:
     person = At(app).sign_in("auditor")
-    cookie = person.client.get_cookie(COOKIE)
+    cookie = person.client.get_cookie(cookies.SESSION)
     assert cookie is not None
 
     with world.store.transaction() as tx:
@@ -267,5 +371,5 @@ def test_the_sign_in_token_is_bound_to_its_browser(app: Flask) -> None:
     answer = other.post("/sign-in", data={"csrf_token": token, "username": "auditor", "password": PASSWORD})
 
     assert answer.status_code == 403
-    assert other.get_cookie(COOKIE) is None
-    assert other.get_cookie(SIGN_IN_COOKIE) is not None
+    assert other.get_cookie(cookies.SESSION) is None
+    assert other.get_cookie(cookies.SIGN_IN) is not None

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from rts.access.permissions import Role
 from rts.access.sign_in import LOCK_AFTER, PASSWORD_LIFETIME
 from rts.app import create_app
+from rts.conduct.accounts import ResetPassword, reset_password
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.site_gates import CloseSite, close_site
 from rts.store.database import open_engine
-from rts.store.tables import CodeBreak, Notice, Person, SignInAttempt, Subject
+from rts.store.tables import CodeBreak, IdempotencyKey, Notice, Person, SignInAttempt, Subject
 from tests.web.doors import Person as At
-from tests.web.doors import words_of
+from tests.web.doors import token_in, words_of
 from tests.world import PASSWORD, World
 
 REASON = {"reason": "Anaphylaxis, dose of the study drug must be known", "adverse_event": "yes"}
@@ -224,21 +229,119 @@ def test_a_withdrawn_subject_of_a_closed_site_is_opened(world: World, app: Flask
     assert shows_a_treatment(world, told.text)
 
 
-def test_wrong_guesses_from_one_address_delay_and_do_not_bar(
+@pytest.mark.requirement("UNBL-01")
+def test_wrong_guesses_of_others_delay_the_sign_in_and_never_the_code(
     world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = world.randomise("CN02")
-    physician = At(app).sign_in("physician.cn02")
     with world.store.transaction(write=True) as tx:
-        for _ in range(LOCK_AFTER):
-            tx.session.add(SignInAttempt(username="someone", address="127.0.0.1", at=tx.now, right=False))
+        for name, address in (("someone", "127.0.0.1"), ("physician.cn02", "10.9.9.9")):
+            for _ in range(LOCK_AFTER):
+                tx.session.add(SignInAttempt(username=name, address=address, at=tx.now, right=False))
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
 
+    physician = At(app).sign_in("physician.cn02")
     told = physician.post(f"/trials/SIRIUS/subjects/{subject}/code-break", **REASON, password=PASSWORD)
 
     assert shows_a_treatment(world, told.text)
     assert waited == [8.0]
+
+
+@pytest.mark.requirement("UNBL-08")
+def test_everything_that_can_be_wrong_at_once_does_not_stop_it(world: World, app: Flask) -> None:
+    """A locked account with an expired password, a closed site, a withdrawn subject, and a clock that lost years, in a
+    browser in which a colleague is signed in.
+    """
+    subject = world.randomise("CN02")
+    world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", subject, "withdrawn", "moved away"))
+    world.do(close_site, "manager", CloseSite("SIRIUS", "CN02", "recruitment ended"))
+    lock(world)
+    browser = At(app).sign_in("pharmacist.cn02")
+    world.clock.advance(timedelta(days=-800))
+    with world.store.transaction(write=True) as tx:
+        person = tx.session.scalars(select(Person).where(Person.username == "physician.cn02")).one()
+        person.password_changed_at = tx.now - PASSWORD_LIFETIME - timedelta(days=1)
+    url = f"/trials/SIRIUS/subjects/{subject}/code-break"
+
+    physician = browser.sign_in("physician.cn02")
+    wrong = physician.post(url, **REASON, password="slip of the finger")
+    told = physician.post(url, **REASON, password=PASSWORD)
+
+    assert (wrong.status_code, told.status_code) == (403, 200)
+    assert not shows_a_treatment(world, wrong.text)
+    assert shows_a_treatment(world, told.text)
+    assert openings(world) == 1
+
+
+@pytest.mark.requirement("UNBL-08")
+def test_a_first_password_is_changed_and_the_code_broken_with_nobody_elses_help(world: World, app: Flask) -> None:
+    subject = world.randomise("CN02")
+    given, chosen = "another long password", "a wholly other sentence"
+    world.do(reset_password, "administrator", ResetPassword("physician.cn02", "forgotten at night", given))
+    physician = At(app).sign_in("physician.cn02", given)
+    url = f"/trials/SIRIUS/subjects/{subject}/code-break"
+
+    before = physician.get(url)
+    physician.post("/password", password=given, new_password=chosen, repeated=chosen)
+    told = physician.post(url, **REASON, password=chosen)
+
+    assert before.headers["Location"] == "/password"
+    assert shows_a_treatment(world, told.text)
+    register = At(app).sign_in("auditor").get("/trials/SIRIUS/audit/unblinded")
+    assert "account not confirmed" in words_of(register)
+
+
+# --- direct calls of everybody else ----------------------------------------------------------------------------------
+
+
+EVERYBODY_ELSE = (
+    "investigator.cn02", "pharmacist.cn02", "investigator.cn03", "pharmacist.cn03", "physician.cn03", "depot.dep-sh",
+    "supply", "quality", "manager", "sponsor", "statistician.one", "auditor", "administrator",
+)  # fmt: skip
+
+
+@pytest.mark.requirement("UNBL-10")
+@pytest.mark.parametrize("username", EVERYBODY_ELSE)
+def test_a_form_sent_by_anybody_else_opens_nothing(world: World, app: Flask, username: str) -> None:
+    subject = world.randomise("CN02")
+    someone = At(app).sign_in(username)
+    form = {**REASON, "password": PASSWORD, "csrf_token": token_in(someone.get("/password")), "idempotency_key": "1"}
+
+    sent = someone.client.post(f"/trials/SIRIUS/subjects/{subject}/code-break", data=form)
+    unknown = someone.client.post("/trials/SIRIUS/subjects/CN02-999/code-break", data=form)
+
+    assert sent.status_code in {403, 404}
+    assert not shows_a_treatment(world, sent.text)
+    if username.endswith(".cn03") or username.startswith("depot"):
+        assert (sent.status_code, sent.data) == (404, unknown.data)
+    assert (openings(world), world.events("subject.unblinded"), world.events("subject.unblinding_looked_at")) == (
+        0,
+        0,
+        0,
+    )
+
+
+def test_the_answer_leaves_no_hint_beside_itself(world: World, app: Flask) -> None:
+    subject = world.randomise("CN02")
+    physician = At(app).sign_in("physician.cn02")
+    with capture_logs() as logged:
+        told = physician.post(f"/trials/SIRIUS/subjects/{subject}/code-break", **REASON, password=PASSWORD)
+
+    head = "\n".join(f"{name}: {value}" for name, value in told.headers)
+    title = BeautifulSoup(told.text, "html5lib").title
+    assert title is not None
+    assert title.get_text() == f"Treatment of subject {subject} · SIRIUS · RTS"
+    kept = repr({name: rows for name, rows in world.rows().items() if name != "definition_version"})
+    for place in (head, title.get_text(), repr(logged), kept):
+        assert not shows_a_treatment(world, place)
+    with world.store.transaction() as tx:
+        key = tx.session.scalars(select(IdempotencyKey).where(IdempotencyKey.deed == "unblind_subject")).one()
+        assert json.loads(key.outcome) == {
+            "deed": "unblind_subject",
+            "ids": {"trial": "SIRIUS", "site": "CN02", "subject": subject, "kind": "break"},
+        }
+    assert "data-forget" in told.text
 
 
 # --- when the record cannot be written -------------------------------------------------------------------------------
@@ -315,6 +418,69 @@ def test_nothing_is_shown_when_the_audit_row_cannot_be_written(world: World, app
     assert not shows_a_treatment(world, answer.text)
     assert "rts list open" in words_of(answer)
     assert openings(world) == 0
+
+
+@pytest.mark.requirement("UNBL-04")
+@pytest.mark.parametrize(
+    "table", ["audit_event", "audit_detail", "audit_mention", "signature", "code_break", "notice", "idempotency_key"]
+)
+def test_nothing_is_shown_when_a_part_of_the_record_is_refused(world: World, app: Flask, table: str) -> None:
+    subject = world.randomise("CN02")
+    physician = At(app).sign_in("physician.cn02")
+    url = f"/trials/SIRIUS/subjects/{subject}/code-break"
+    form = physician.fill(url, **REASON, password=PASSWORD)
+    refusing = "FOR EACH ROW EXECUTE FUNCTION rts_refuse()"
+    if world.store.engine.dialect.name == "sqlite":
+        refusing = "BEGIN SELECT RAISE(ABORT, 'full'); END"
+    with world.store.transaction(write=True) as tx:
+        tx.session.execute(text(f"CREATE TRIGGER no_more BEFORE INSERT ON {table} {refusing}"))
+
+    answer = physician.client.post(url, data=form)
+
+    assert answer.status_code in {409, 503}
+    assert not shows_a_treatment(world, answer.text)
+    assert "rts list open" in words_of(answer)
+    assert openings(world) == 0
+
+
+@pytest.mark.requirement("UNBL-01")
+def test_a_database_that_fails_after_the_commit_takes_the_treatment_from_nobody(world: World, app: Flask) -> None:
+    """What is committed is told: of all moments, an error page now would cost the physician the most."""
+    subject = world.randomise("CN02")
+    physician = At(app).sign_in("physician.cn02")
+    url = f"/trials/SIRIUS/subjects/{subject}/code-break"
+    form = physician.fill(url, **REASON, password=PASSWORD)
+    working = world.store.engine
+    nowhere = (
+        working.url.set(port=1).render_as_string(hide_password=False)
+        if working.dialect.name == "postgresql"
+        else "sqlite:////nowhere/rts.sqlite"
+    )
+
+    def notice(session: Session, _context: object) -> None:
+        session.info["breaks"] = session.info.get("breaks") or any(isinstance(row, CodeBreak) for row in session.new)
+
+    def fail_from_now_on(session: Session) -> None:
+        if session.info.get("breaks"):
+            world.store.engine = open_engine(nowhere)
+
+    event.listen(Session, "after_flush", notice)
+    event.listen(Session, "after_commit", fail_from_now_on)
+    try:
+        told = physician.client.post(url, data=form)
+    finally:
+        event.remove(Session, "after_flush", notice)
+        event.remove(Session, "after_commit", fail_from_now_on)
+        failed, world.store.engine = world.store.engine, working
+        failed.dispose()
+
+    assert failed is not working
+    assert told.status_code == 200
+    assert shows_a_treatment(world, told.text)
+    assert "UTC+8" in words_of(told)
+    assert REASON["reason"] in words_of(told)
+    assert "/trials/SIRIUS/sites/CN02/code-break/" in told.text
+    assert openings(world) == 1
 
 
 def test_the_offline_route_is_open_to_everyone(app: Flask) -> None:

@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     shipments.shipments_agree_with_kits,
     signatures.randomisations_are_signed,
     signatures.code_breaks_are_signed,
+    signatures.only_code_breaks_are_signed_unconfirmed,
     trails.trail_is_whole,
 )
 

@@ -94,3 +94,19 @@ def code_breaks_are_signed(view: View) -> Iterator[Finding]:
         if (subject.unblinded_at is not None) != bool(found) or (found and found.count("break") != 1):
             text = say("Subject %(subject)s: the flag and the records of code breaks disagree.", subject=subject.code)
             yield Finding("code_break.flag", text)
+
+
+def only_code_breaks_are_signed_unconfirmed(view: View) -> Iterator[Finding]:
+    """Whoever has a password from somebody else, and is not confirmed since, has signed nothing but code breaks."""
+    statement = select(Signature).where(
+        Signature.trial_id == view.trial.id,
+        Signature.password_given_by.is_not(None),
+        Signature.object_type != "code_break",
+    )
+    for signature in view.tx.session.scalars(statement.order_by(Signature.id)):
+        text = say(
+            "Signature %(number)d, by %(name)s: the account's password had been given by somebody else.",
+            number=signature.id,
+            name=signature.printed_name,
+        )
+        yield Finding("signature.unconfirmed", text)
