@@ -318,11 +318,20 @@ def used_entries(world: World) -> list[tuple[str, int]]:
         return [(list_id, position) for list_id, position in rows]
 
 
+def restock(world: World) -> None:
+    """Bring what the night run orders onto the shelf."""
+    world.night()
+    world.clock.advance(timedelta(days=1))
+    world.ship_all()
+    world.clock.advance(timedelta(days=2))
+    world.receive_all()
+
+
 def test_a_stratum_that_is_used_up_goes_on_in_the_extension(database_url: str, tmp_path: Path) -> None:
     with short_trial(database_url, tmp_path, EXTENSION, "SIRIUS-R2") as world:
         for _ in range(3):
             world.randomise("CN02")
-            world.clock.advance(timedelta(minutes=1))
+            restock(world)
         world.randomise("CN02", {"SLEDAI": 4.0, "STEROID": 7.5})
 
         assert used_entries(world) == [("SIRIUS-R1", 1), ("SIRIUS-R2", 1), ("SIRIUS-R2", 2), ("SIRIUS-R1", 1)]
