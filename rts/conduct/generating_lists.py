@@ -13,14 +13,13 @@ from rts.access.permissions import Permission
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.clock import utc_text
-from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
+from rts.conduct.lists import MEANINGS, plan_named, procedure_of, refuse_standing_list
 from rts.conduct.perform import Done
 from rts.conduct.seeding_lists import joint_seed_of
 from rts.conduct.specifying_lists import inputs_of, refuse_outdated
 from rts.randomisation import generation, kit_list
 from rts.randomisation.generation import SubjectListInputs
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.procedures import PermutedBlocks
 from rts.refusal import refuse, say
 from rts.store import definitions, locks
 from rts.store.sealed_rows import key_to_text
@@ -187,7 +186,7 @@ def _make(plan: SubjectListPlan | KitListPlan, made_from: dict[str, Any], seed: 
         rows = [records.ListEntry(kit.number, kit.kit_type, kit.salt, kit.rank) for kit in kits.entries]
         return _Made(kit_list.SCHEME, "kits", (("", len(rows)),), rows, kits.commitment)
     strata, arms = tuple(made_from["strata"]), tuple((code, weight) for code, weight in made_from["arms"])
-    procedure = PermutedBlocks(tuple(made_from["block_sizes"]))
+    procedure = procedure_of(made_from)
     subjects = generation.generate(SubjectListInputs(seed, list_id, plan.prefix, strata, arms, procedure, plan.length))
     rows = list(map(records.ListEntry, subjects.numbers, subjects.arms, subjects.salts))
     return _Made(generation.scheme_of(procedure), "subjects", subjects.strata, rows, subjects.commitment())

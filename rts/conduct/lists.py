@@ -4,13 +4,13 @@ people make it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import or_, select
 
 from rts.access.actor import Actor
 from rts.randomisation.kit_list import KitEntry
-from rts.randomisation.procedures import PermutedBlocks
 from rts.randomisation.quality import ListQuality, judge_kit_list, judge_subject_list
 from rts.randomisation.subject_list import Entry
 from rts.refusal import refuse, say
@@ -19,6 +19,7 @@ from rts.store.sealed_rows import key_from_text
 from rts.store.tables import ListFile, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan
+from rts.trial.procedures import PermutedBlocks, Procedure, procedure_from
 from rts.vault.list_file import ListFile as SealedFile
 from rts.vault.list_file import open_inputs
 from rts.vault.vault import Opener
@@ -85,6 +86,13 @@ def inputs_of_list(tx: Transaction, trial: Trial, found: ListFile, opener: Opene
     return open_inputs(read_file(tx, trial, found).inputs(key_from_text(found.data_key)), opener)
 
 
+def procedure_of(inputs: Mapping[str, Any]) -> Procedure:
+    """The procedure of a subject list from what it was, or is to be, made from."""
+    if "block_sizes" in inputs:
+        return PermutedBlocks(tuple(inputs["block_sizes"]))
+    return procedure_from(inputs["procedure"])
+
+
 def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -> ListQuality:
     """What the checks say of a list: for unblinded eyes only."""
     sealed = read_file(tx, trial, found)
@@ -98,7 +106,7 @@ def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -
             prefix=found.prefix,
             strata=inputs["strata"],
             arms=[(code, weight) for code, weight in inputs["arms"]],
-            procedure=PermutedBlocks(tuple(inputs["block_sizes"])),
+            procedure=procedure_of(inputs),
             length=inputs["length"],
         )
     kits = [KitEntry(place.position, e.number, e.arm, e.pick_rank, e.salt) for place, e in opened]

@@ -20,6 +20,7 @@ from rts.store.specifications import open_specification
 from rts.store.tables import DefinitionVersion, ListSpecification
 from rts.store.transaction import Transaction
 from rts.trial.definition import RestrictedDefinition
+from rts.trial.procedures import Procedure
 from rts.vault.vault import Opener
 
 
@@ -42,7 +43,7 @@ class PlannedList:
     prefix: str
     entries: int
     made_of: tuple[tuple[str, int], ...]
-    block_sizes: tuple[int, ...] = ()
+    procedure: Procedure | None = None
     strata: tuple[str, ...] = ()
     lot: str = ""
     expiry: date | None = None
@@ -82,7 +83,7 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
             plan.prefix,
             plan.length * len(definition.strata),
             tuple((arm.treatment, ratios[arm.treatment]) for arm in restricted.arms),
-            restricted.block_sizes,
+            restricted.procedure,
             definition.strata,
         )
         for plan in restricted.subject_lists

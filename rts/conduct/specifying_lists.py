@@ -21,6 +21,7 @@ from rts.store import definitions, locks, specifications
 from rts.store.tables import DefinitionVersion, ListSpecification, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan, TrialDefinition
+from rts.trial.procedures import PermutedBlocks, Procedure, written_form
 from rts.vault.vault import Opener
 
 CONTRIBUTORS = 2
@@ -138,9 +139,16 @@ def inputs_of(
         "prefix": plan.prefix,
         "strata": list(definition.strata),
         "arms": [[arm.code, ratios[arm.treatment]] for arm in restricted.arms],
-        "block_sizes": list(restricted.block_sizes),
+        **_written_procedure(restricted.procedure),
         "length": plan.length,
     }
+
+
+def _written_procedure(procedure: Procedure) -> dict[str, Any]:
+    """As `rts list regenerate` reads it: block sizes by themselves, any other procedure with its name."""
+    if isinstance(procedure, PermutedBlocks):
+        return {"block_sizes": list(procedure.block_sizes)}
+    return {"procedure": written_form(procedure)}
 
 
 def refuse_outdated(content: Mapping[str, Any], version: DefinitionVersion, inputs: Mapping[str, Any]) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from rts.randomisation.procedures import Conditional, probability_of_first
+from rts.randomisation.procedures import probability_of_first
 from rts.randomisation.streams import falls_within
+from rts.trial.procedures import Conditional
 
 SCHEME = "rts/conditional/1"
 

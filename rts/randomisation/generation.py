@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 from rts.randomisation import conditional, permuted_blocks, tape
 from rts.randomisation.inputs import check_arms, check_codes, check_entry_count, check_prefix, check_seed, check_strata
-from rts.randomisation.procedures import (
-    Minimisation,
-    PermutedBlocks,
-    Procedure,
-    RandomAllocationRule,
-    check_for_list,
-)
-from rts.randomisation.secrecy import NeverPrinted
 from rts.randomisation.streams import ListStreams
 from rts.randomisation.subject_list import SubjectList, complete_subject_list
 from rts.refusal import FailedRule, refuse_all, say
+from rts.trial.procedures import Minimisation, PermutedBlocks, Procedure, RandomAllocationRule, check_for_list
+from rts.trial.secrecy import NeverPrinted
 
 
 @dataclass(frozen=True, slots=True, repr=False)

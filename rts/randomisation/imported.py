@@ -22,10 +22,10 @@ from itertools import islice
 
 from rts.randomisation.inputs import check_codes, check_entry_count, check_prefix, check_seed, check_strata
 from rts.randomisation.numbers import draw_salts, has_valid_check_digits
-from rts.randomisation.secrecy import NeverPrinted
 from rts.randomisation.streams import ListStreams
 from rts.randomisation.subject_list import SubjectList
 from rts.refusal import FailedRule, Message, refuse, refuse_all, say
+from rts.trial.secrecy import NeverPrinted
 
 SCHEME = "rts/imported/1"
 COLUMNS = ("stratum", "position", "number", "arm")

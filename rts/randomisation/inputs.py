@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from rts.randomisation.numbers import MOST_ENTRIES
 from rts.randomisation.streams import SEED_LENGTH
 from rts.refusal import FailedRule, say
+from rts.trial.procedures import MOST_ENTRIES
 
 _CODE = re.compile(r"[\x20-\x7e]{1,40}")
 _PREFIX = re.compile(r"[A-Z]{1,3}")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from rts.randomisation.commitment import kit_leaf, tree_hash
 from rts.randomisation.inputs import check_codes, check_entry_count, check_prefix, check_seed
 from rts.randomisation.numbers import draw_numbers, draw_salts
-from rts.randomisation.secrecy import NeverPrinted
 from rts.randomisation.streams import ListStreams, arrange
 from rts.refusal import FailedRule, refuse_all, say
+from rts.trial.secrecy import NeverPrinted
 
 SCHEME = "rts/kit-list/1"
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rts.randomisation.inputs import check_arms
-from rts.randomisation.procedures import Minimisation, check_for_list
-from rts.randomisation.secrecy import NeverPrinted
 from rts.randomisation.streams import falls_within
 from rts.refusal import FailedRule, refuse_all, say
+from rts.trial.procedures import Minimisation, check_for_list
+from rts.trial.secrecy import NeverPrinted
 
 _WORD = re.compile(r"[0-9a-f]{16}")
 

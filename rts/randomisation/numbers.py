@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from rts.randomisation.streams import draw_below
-
-MOST_ENTRIES = 90_000_000
-"""The most entries one list can number: nine digits before the check digits, of which a tenth are used."""
+from rts.trial.procedures import MOST_ENTRIES
 
 SALT_LENGTH = 16
 """Length of an entry's salt, in bytes."""

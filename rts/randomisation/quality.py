@@ -14,17 +14,11 @@ from itertools import groupby
 
 from rts.randomisation.kit_list import KitEntry
 from rts.randomisation.numbers import has_valid_check_digits
-from rts.randomisation.procedures import (
-    Conditional,
-    Minimisation,
-    PermutedBlocks,
-    Procedure,
-    RandomAllocationRule,
-    probability_of_first,
-)
-from rts.randomisation.secrecy import NeverPrinted
+from rts.randomisation.procedures import probability_of_first
 from rts.randomisation.subject_list import Entry
 from rts.refusal import Message, say
+from rts.trial.procedures import Conditional, Minimisation, PermutedBlocks, Procedure, RandomAllocationRule
+from rts.trial.secrecy import NeverPrinted
 
 
 @dataclass(frozen=True, slots=True, repr=False)

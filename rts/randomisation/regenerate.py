@@ -12,8 +12,8 @@ from typing import Any
 from rts.randomisation import tape
 from rts.randomisation.generation import SubjectListInputs, generate
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.procedures import Minimisation, PermutedBlocks, procedure_from
 from rts.refusal import FailedRule, Message, refuse, refuse_all, say
+from rts.trial.procedures import Minimisation, PermutedBlocks, procedure_from
 
 _SEED = re.compile(r"[0-9A-Fa-f]{64}")
 

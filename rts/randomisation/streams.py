@@ -16,7 +16,7 @@ from itertools import chain, count
 from struct import Struct
 from typing import TypeVar
 
-from rts.randomisation.secrecy import NeverPrinted
+from rts.trial.secrecy import NeverPrinted
 
 SEED_LENGTH = 32
 """Length of a list's seed, in bytes."""

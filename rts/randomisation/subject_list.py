@@ -8,8 +8,8 @@ from itertools import chain
 
 from rts.randomisation.commitment import subject_leaf, tree_hash
 from rts.randomisation.numbers import draw_numbers, draw_salts
-from rts.randomisation.secrecy import NeverPrinted
 from rts.randomisation.streams import ListStreams
+from rts.trial.secrecy import NeverPrinted
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 
+from rts.trial.procedures import Procedure
+
 
 @dataclass(frozen=True)
 class Treatment:
@@ -355,14 +357,13 @@ class KitListPlan:
 
 @dataclass(frozen=True, repr=False)
 class RestrictedDefinition:
-    """The restricted part. `trial` must equal the public code; `procedure` is `permuted-blocks`.
+    """The restricted part. `trial` must equal the public code.
 
     `manufacturing_lots` of a kit list plan maps kit type code to the manufacturing lot it comes from.
     """
 
     trial: str
-    procedure: str
-    block_sizes: tuple[int, ...]
+    procedure: Procedure
     arms: tuple[Arm, ...]
     kit_types: tuple[KitType, ...]
     subject_lists: tuple[SubjectListPlan, ...]

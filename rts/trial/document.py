@@ -183,6 +183,10 @@ class Table:
         """The path of `key` in this table."""
         return (*self.path, key)
 
+    def is_sound(self, *keys: str) -> bool:
+        """True when nothing at or beneath any of `keys` is in error."""
+        return self.document.is_sound(*(self.at(key) for key in keys))
+
     def report(self, key: str, rule: str, message: Message, *, warning: bool = False) -> None:
         """Record a mistake at `key`."""
         self.document.report(self.at(key), rule, message, warning=warning)

@@ -5,8 +5,10 @@ The shape (keys, types, single values) is read here; what must hold between valu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rts.refusal import FailedRule, Refusal, say
-from rts.trial import rules
+from rts.trial import procedures, rules
 from rts.trial.definition import (
     Arm,
     Calendar,
@@ -29,6 +31,7 @@ from rts.trial.definition import (
     Visit,
 )
 from rts.trial.document import Document, Mistake, Table
+from rts.trial.procedures import CompleteRandomisation, Minimisation, Procedure
 
 __all__ = ["Mistake", "check_definition", "read_definition", "read_restricted"]
 
@@ -138,8 +141,7 @@ def _read_restricted(document: Document) -> RestrictedDefinition:
     randomisation = root.table("randomisation")
     definition = RestrictedDefinition(
         trial=root.text("trial"),
-        procedure=randomisation.choice("procedure", ("permuted-blocks",)),
-        block_sizes=randomisation.wholes("block_sizes", at_least=1, at_most=1000),
+        procedure=_procedure(randomisation),
         arms=tuple(Arm(table.code(), table.text("treatment")) for table in root.tables("arms")),
         kit_types=tuple(
             KitType(table.code(), table.text("arm"), table.text("group")) for table in root.tables("kit_types")
@@ -160,6 +162,28 @@ def _read_restricted(document: Document) -> RestrictedDefinition:
     else:
         _keep_only_syntax(document)
     return definition
+
+
+# Minimisation is compared with the others, but allocates by the subjects so far and not from a list of arms.
+_PROCEDURES = tuple(name for name in procedures.KEYS if name != Minimisation.name)
+
+
+def _procedure(table: Table) -> Procedure:
+    name = table.choice("procedure", _PROCEDURES)
+    readers: dict[str, Callable[[str], object]] = {
+        "block_sizes": lambda key: table.wholes(key, at_least=1, at_most=1000),
+        "probability": table.text,
+    }
+    keys = procedures.KEYS.get(name, ())
+    written = {key: readers.get(key, table.whole)(key) for key in keys}
+    if table.is_sound("procedure", *keys):
+        try:
+            return procedures.procedure_from({"name": name, **written})
+        except Refusal as refusal:
+            mistakes = refusal.failed
+        for mistake in mistakes:
+            table.report(mistake.field.rpartition(".")[2], mistake.rule, mistake.message)
+    return CompleteRandomisation()  # a placeholder: the mistakes are reported
 
 
 def _keep_only_syntax(document: Document) -> None:

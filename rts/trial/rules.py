@@ -25,6 +25,7 @@ from rts.trial.definition import (
 )
 from rts.trial.document import Document
 from rts.trial.lines import Path
+from rts.trial.procedures import PermutedBlocks, check_for_list
 
 NO_DATE = date(1, 1, 1)
 # The languages RTS has translations for.
@@ -63,7 +64,7 @@ def check_restricted(document: Document, restricted: RestrictedDefinition, publi
     _check_list_plans(document, restricted)
     if public is not None:
         _check_arms(document, restricted, public)
-        _check_blocks(document, restricted, public)
+        _check_procedure(document, restricted, public)
         _check_lengths(document, restricted, public)
         _check_lot_dates(document, restricted, public)
 
@@ -497,21 +498,44 @@ def _goes_on_from_an_earlier_one(plans: Sequence[SubjectListPlan], index: int) -
     return plans[index].extends in {"", *(plan.list_id for plan in plans[:index])}
 
 
-def _check_blocks(document: Document, restricted: RestrictedDefinition, public: TrialDefinition) -> None:
-    if not document.is_sound(("randomisation", "block_sizes")):
+def _check_procedure(document: Document, restricted: RestrictedDefinition, public: TrialDefinition) -> None:
+    """Whether the procedure can make lists for these arms and lengths, and what tells too much of blocks."""
+    table: Path = ("randomisation",)
+    if not document.is_sound(table):
         return
+    weights = [treatment.ratio for treatment in public.treatments]
+    if isinstance(restricted.procedure, PermutedBlocks):
+        _check_blocks(document, restricted.procedure.block_sizes, weights)
+        return
+    for index, plan in enumerate(restricted.subject_lists):
+        for failed in check_for_list(restricted.procedure, weights, plan.length):
+            of_length = failed.field == "length"
+            place: Path = ("subject_lists", index, "length") if of_length else (*table, "procedure")
+            document.report(place, failed.rule, failed.message)
+
+
+def _check_blocks(document: Document, block_sizes: Sequence[int], weights: Sequence[int]) -> None:
     path: Path = ("randomisation", "block_sizes")
-    ratio = sum(treatment.ratio for treatment in public.treatments)
-    for index, size in enumerate(restricted.block_sizes):
+    ratio = sum(weights)
+    written = _written_sizes(document)
+    for size in block_sizes:
+        place = (*path, written.index(size))
         if size % ratio:
             message = say("must be a multiple of %(ratio)d, the sum of the allocation ratio", ratio=ratio)
-            document.report((*path, index), "blocks.ratio", message)
-        elif size == len(public.treatments):
+            document.report(place, "blocks.ratio", message)
+        elif size == len(weights):
             message = say("a block no longer than the number of arms lets the last allocation be guessed")
-            document.report((*path, index), "blocks.short", message, warning=True)
-    if len(restricted.block_sizes) == 1:
+            document.report(place, "blocks.short", message, warning=True)
+    if len(block_sizes) == 1:
         message = say("blocks of one size alone let the end of a block be guessed")
         document.report(path, "blocks.one_size", message, warning=True)
+
+
+def _written_sizes(document: Document) -> list[object]:
+    """The block sizes in the order of the file; the procedure keeps them in ascending order."""
+    randomisation = document.values["randomisation"]
+    sizes = randomisation["block_sizes"] if isinstance(randomisation, dict) else []
+    return list(sizes)
 
 
 def _check_lengths(document: Document, restricted: RestrictedDefinition, public: TrialDefinition) -> None:

@@ -15,6 +15,7 @@ from rts.access.permissions import Permission
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
+from rts.conduct.lists import procedure_of
 from rts.conduct.perform import perform
 from rts.conduct.recipients import people_with
 from rts.conduct.releasing_lists import (
@@ -49,6 +50,7 @@ from rts.reports import lists as reports
 from rts.reports.people import printed_names
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
+from rts.web.procedures import procedure_words
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 
 pages = Pages("lists", __name__)
@@ -110,9 +112,8 @@ def _planned_rows(plan: PlannedList) -> list[dict[str, str]]:
         {"label": _("Entries"), "value": str(plan.entries), "note": strata if plan.strata else ""},
         {"label": _("Kit types and quantities") if of_kits else _("Treatments and ratio"), "value": made_of},
     ]
-    if plan.block_sizes:
-        sizes = ", ".join(map(str, plan.block_sizes))
-        rows.append({"label": _("Procedure"), "value": _("Permuted blocks of %(sizes)s", sizes=sizes)})
+    if plan.procedure is not None:
+        rows.append({"label": _("Procedure"), "value": procedure_words(plan.procedure)})
     if plan.lot and plan.expiry:
         expiry = _("Expiry %(day)s", day=plan.expiry.isoformat())
         rows.append({"label": _("Blinded lot"), "value": plan.lot, "note": expiry})
@@ -195,6 +196,7 @@ def specify(trial: str) -> Answer:
 def specification(trial: str, digest: str) -> str:
     """A signed specification; every look is recorded."""
     found: ReadableSpecification = perform(store(), read_specification, actor(), ReadSpecification(trial, digest))
+    inputs = found.content["inputs"]
     with store().transaction() as tx:
         newest = reports.newest_specifications(tx, g.trial).get(found.plan)
         names = printed_names(tx, [found.specified_by, *found.content["contributors"]])
@@ -203,6 +205,7 @@ def specification(trial: str, digest: str) -> str:
     return render_template(
         "lists/specification.html",
         specification=found,
+        procedure=procedure_words(procedure_of(inputs)) if "arms" in inputs else "",
         newest=newest if newest and newest.digest == digest else None,
         names=names,
         standing=standing,

@@ -22,6 +22,7 @@ from rts.web.guard import Pages, actor, store
 from rts.web.here import site_here
 from rts.web.lists import list_title
 from rts.web.paging import PAGE_SIZE, page_of
+from rts.web.procedures import procedure_words
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 
 pages = Pages("trial", __name__)
@@ -288,4 +289,5 @@ def definition_version(trial: str, version: int) -> str:
 def restricted(trial: str, version: int) -> str:
     """The restricted part; every look is recorded."""
     found = perform(store(), read_restricted_part, actor(), ReadRestrictedPart(trial, version))
-    return render_template("trial/restricted.html", restricted=found, version=version)
+    procedure = procedure_words(found.procedure)
+    return render_template("trial/restricted.html", restricted=found, procedure=procedure, version=version)

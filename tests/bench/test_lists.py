@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 import rts
 from rts.entropy import SystemEntropy
 from rts.randomisation.generation import SubjectListInputs, generate, scheme_of
-from rts.randomisation.procedures import BigStick, Maximal, PermutedBlocks, Procedure
 from rts.randomisation.subject_list import SubjectList
 from rts.randomisation.verification import SUBJECT_COLUMNS, differences
+from rts.trial.procedures import BigStick, Maximal, PermutedBlocks, Procedure
 from rts.vault.entries import ListEntry
 from rts.vault.keyring import Keyring
 from rts.vault.list_file import RECORD_BYTES, ListFile, ListFileFacts, Manifest, write_list_file

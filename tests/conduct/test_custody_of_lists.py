@@ -16,6 +16,7 @@ from rts.access.permissions import Role
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
+from rts.conduct.lists import inputs_of_list, list_named, quality_of, read_file
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.releasing_lists import (
     AskForRelease,
@@ -34,6 +35,7 @@ from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.randomisation import verification
 from rts.randomisation.commitment import is_included, subject_leaf
 from rts.randomisation.joint_seed import joint_seed, share_commitment
+from rts.randomisation.regenerate import regenerate
 from rts.rehearsal.staging import KNOWN_TO, OPERATOR
 from rts.store.checks import run_checks
 from rts.store.specifications import open_specification
@@ -185,6 +187,44 @@ def test_a_specification_altered_in_the_database_makes_no_list(bare: World) -> N
         bare.do(generate_list, ONE, GenerateList("SIRIUS", PLAN), sign=True)
 
 
+@pytest.mark.parametrize(
+    ("written", "scheme"),
+    [
+        ('"big-stick"\nimbalance = 3', "rts/conditional/1"),
+        ('"biased-coin"\nprobability = "2/3"', "rts/conditional/1"),
+        ('"maximal"\nimbalance = 4', "rts/conditional/1"),
+        ('"random-allocation-rule"', "rts/permuted-blocks/1"),
+    ],
+)
+def test_a_list_by_another_procedure_is_made_checked_and_used(
+    database_url: str, tmp_path: Path, written: str, scheme: str
+) -> None:
+    restricted = shipped_definition("sirius")[1]
+    restricted = restricted.replace('"permuted-blocks"\nblock_sizes = [4, 6]', written)
+    assert written in restricted
+    with World.make(database_url, tmp_path, restricted=restricted, plans=(PLAN, KITS[0])) as world:
+        world.supply("CN02")
+        subject = world.randomise("CN02")
+
+        with world.opened() as (tx, opener):
+            trial = tx.trial("SIRIUS")
+            found = list_named(tx, trial, PLAN)
+            manifest = read_file(tx, trial, found).manifest
+            quality = quality_of(tx, trial, found, opener)
+            made = regenerate(
+                {
+                    key: value
+                    for key, value in inputs_of_list(tx, trial, found, opener).items()
+                    if key not in {"scheme", "treatments", "kit_type_arms"}
+                }
+            )
+        assert (manifest.scheme, manifest.entry_count, quality.findings) == (scheme, 592, ())
+        assert made["commitment"] == manifest.commitment
+        assert used_entries(world) == [(PLAN, 1)]
+        assert world.dispense(subject).startswith("K")
+        assert run_checks(world.store) == []
+
+
 # --- the joint seed --------------------------------------------------------------------------------------------------
 
 
@@ -206,8 +246,6 @@ def test_two_people_make_a_seed_that_neither_chose(bare: World) -> None:
     name = made(bare)
 
     with bare.opened() as (tx, opener):
-        from rts.conduct.lists import inputs_of_list, list_named
-
         trial = tx.trial("SIRIUS")
         inputs = inputs_of_list(tx, trial, list_named(tx, trial, name), opener)
     assert inputs["seed"] == joint_seed(digest, [SHARES[ONE], SHARES[TWO]]).hex()

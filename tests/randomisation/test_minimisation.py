@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rts.randomisation.minimisation import counts_at, minimise
-from rts.randomisation.procedures import Minimisation
 from rts.refusal import Refusal
+from rts.trial.procedures import Minimisation
 
 GOLDEN = json.loads((Path(__file__).parent / "procedures_reference.json").read_text("utf-8"))["minimisation"]["golden"]
 FACTORS = ("stage", "sex", "grade")

@@ -14,9 +14,9 @@ from rts.randomisation.commitment import subject_leaf, tree_hash
 from rts.randomisation.generation import SubjectListInputs, generate
 from rts.randomisation.numbers import has_valid_check_digits
 from rts.randomisation.permuted_blocks import arms_of_stratum
-from rts.randomisation.procedures import PermutedBlocks, RandomAllocationRule
 from rts.randomisation.streams import ListStreams, draw_below
 from rts.refusal import Refusal
+from rts.trial.procedures import PermutedBlocks, RandomAllocationRule
 
 REFERENCE = json.loads((Path(__file__).parent / "procedures_reference.json").read_text("utf-8"))
 TWO_ARMS = SubjectListInputs(

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from rts.randomisation.generation import SubjectListInputs, generate
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.procedures import (
+from rts.randomisation.quality import judge_imported_list, judge_kit_list, judge_subject_list
+from rts.randomisation.subject_list import Entry
+from rts.trial.procedures import (
     BiasedCoin,
     BigStick,
     BlockUrn,
@@ -20,8 +22,6 @@ from rts.randomisation.procedures import (
     RandomAllocationRule,
     Urn,
 )
-from rts.randomisation.quality import judge_imported_list, judge_kit_list, judge_subject_list
-from rts.randomisation.subject_list import Entry
 
 INPUTS = SubjectListInputs(
     seed=bytes(range(32)),

@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from rts.randomisation.generation import SubjectListInputs, generate
-from rts.randomisation.procedures import procedure_from
 from rts.randomisation.regenerate import regenerate
 from rts.refusal import Refusal
+from rts.trial.procedures import procedure_from
 
 SUBJECTS = {
     "seed": "00" * 32,

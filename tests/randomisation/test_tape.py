@@ -9,10 +9,10 @@ import pytest
 from rts.randomisation.commitment import subject_leaf, tree_hash
 from rts.randomisation.generation import SubjectListInputs, generate, scheme_of
 from rts.randomisation.numbers import has_valid_check_digits
-from rts.randomisation.procedures import Minimisation
 from rts.randomisation.streams import ListStreams
 from rts.randomisation.tape import words_of_tape
 from rts.refusal import Refusal
+from rts.trial.procedures import Minimisation
 
 MINIMISATION = Minimisation("range", (("sex", 1), ("age", 2)), Fraction(4, 5))
 INPUTS = SubjectListInputs(

@@ -308,7 +308,22 @@ def test_windows_line_endings_and_a_byte_order_mark_change_nothing() -> None:
 
 RESTRICTED_ERRORS = [
     ('trial = "SIRIUS"', 'trial = "OTHER"', "trial.other", "trial"),
-    ('"permuted-blocks"', '"urn"', "choice.unknown", "randomisation.procedure"),
+    ('"permuted-blocks"', '"minimisation"', "choice.unknown", "randomisation.procedure"),
+    ('"permuted-blocks"' + BLOCKS, '"big-stick"', "key.missing", "randomisation.imbalance"),
+    ('"permuted-blocks"', '"complete"', "key.unknown", "randomisation"),
+    ('"permuted-blocks"' + BLOCKS, '"urn"\nalpha = 0\nbeta = 0', "procedure.alpha.empty_urn", "randomisation.alpha"),
+    (
+        '"permuted-blocks"' + BLOCKS,
+        '"biased-coin"\nprobability = "1"',
+        "procedure.probability.range",
+        "randomisation.probability",
+    ),
+    (
+        '"permuted-blocks"' + BLOCKS,
+        '"biased-coin"\nprobability = "often"',
+        "procedure.shape",
+        "randomisation.probability",
+    ),
     (BLOCKS, "\nblock_sizes = [4, 5]", "blocks.ratio", "randomisation.block_sizes[2]"),
     (BLOCKS, "\nblock_sizes = [4, 4]", "code.duplicate", "randomisation.block_sizes[2]"),
     (BLOCKS, "\nblock_sizes = []", "list.empty", "randomisation.block_sizes"),
@@ -339,6 +354,14 @@ RESTRICTED_ERRORS = [
     ),
     ('arm = "KILDU"', 'arm = "KILDU"\nWUBEK = 1', "key.unknown", "kit_types[2]"),
 ]
+
+
+def test_a_length_that_the_procedure_cannot_make_is_named_at_its_list() -> None:
+    text = edited(RESTRICTED, '"permuted-blocks"' + BLOCKS, '"maximal"\nimbalance = 3').replace("= 148", "= 149")
+
+    mistakes = check_definition(PUBLIC, text)
+
+    assert [(mistake.rule, mistake.path) for mistake in mistakes] == [("list.length.even", "subject_lists[1].length")]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from rts.refusal import Refusal
 from rts.trial.definition import Calendar, Caps, ExpiryRules, SupplyClass, Treatment
+from rts.trial.procedures import written_form
 from rts.trial.reading import check_definition, read_definition, read_restricted
 from rts.trial.shipped import shipped_definition
 from tests.trial.texts import PUBLIC, RESTRICTED
@@ -128,7 +129,7 @@ def test_sirius_is_supplied_by_prediction_with_a_level_for_each_class() -> None:
 
 
 def test_the_restricted_part_plans_two_lists_of_kits_and_one_of_subjects() -> None:
-    assert (restricted.procedure, restricted.block_sizes) == ("permuted-blocks", (4, 6))
+    assert written_form(restricted.procedure) == {"name": "permuted-blocks", "block_sizes": [4, 6]}
     assert [(plan.list_id, plan.prefix, plan.length) for plan in restricted.subject_lists] == [("SIRIUS-R1", "R", 148)]
     assert [
         (plan.list_id, plan.prefix, plan.released_from, plan.expiry, sorted(plan.quantities.values()))
