@@ -22,6 +22,7 @@ from rts.web import (
     guard,
     headers,
     jobs,
+    language,
     lists,
     receiving,
     rooms,
@@ -64,6 +65,7 @@ def create_app(store: Store, *, behind_proxy: bool = False) -> Flask:
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(Path(rts.__file__).parent / "translations")
     Babel(app, locale_selector=sign_in.choose_language)
     app.before_request(_choose_language)
+    language.install(app)
     frame.install(app)
     headers.install(app)
     datamatrix.install(app)

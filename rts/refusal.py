@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+# The languages RTS has translations for; English is that of the sources.
+LANGUAGES = ("en", "zh_Hans")
+
 
 @dataclass(frozen=True)
 class Message:

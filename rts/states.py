@@ -1,5 +1,5 @@
-"""How a sentence names the state of a kit, subject, shipment, list or site, and what may happen to a kit: words that
-are translated with the sentence they stand in.
+"""How a sentence names the state of a kit, subject, shipment, list or site, what may happen to a kit, the gates that
+most trials have, and the services of an installation: words that are translated with the sentence they stand in.
 """
 
 from __future__ import annotations
@@ -64,4 +64,22 @@ MOVES: dict[str, Message] = {
     "report_damaged": say("report damaged"),
     "report_lost": say("report lost"),
     "expire": say("expire"),
+}
+
+# By their codes; a definition may give them names of its own.
+GATES: dict[str, Message] = {
+    "ethics": say("Ethics approval"),
+    "contract": say("Site contract"),
+    "authority": say("Authority approval"),
+    "unblinding-access": say("Emergency code break tried"),
+}
+
+JOBS: dict[str, Message] = {
+    "resupply": say("Nightly resupply"),
+    "expiry": say("Expiry sweep"),
+    "overdue": say("Overdue shipments"),
+    "low_entries": say("Low list entries"),
+    "calendars": say("Calendars running out"),
+    "checkpoint": say("Audit checkpoint"),
+    "delivery": say("Mail delivery"),
 }

@@ -5,10 +5,17 @@ from __future__ import annotations
 import gettext
 from functools import cache
 from importlib.resources import as_file, files
+from typing import Protocol, runtime_checkable
 
 from rts.refusal import Message
 
-LANGUAGES = ("en", "zh_Hans")
+
+@runtime_checkable
+class Worded(Protocol):
+    """What has its own wording in each language, as the texts of a trial do (rts.trial.texts)."""
+
+    def in_language(self, language: str) -> str:
+        """The wording for a reader of `language`."""
 
 
 def known_language(wanted: str) -> str:
@@ -18,16 +25,20 @@ def known_language(wanted: str) -> str:
     return "zh_Hans" if wanted.lower().startswith("zh") else "en"
 
 
-def in_language(message: Message, language: str) -> str:
-    """`message` in `language` (see `known_language`), its values put in; values that are sentences or words themselves
-    are translated too.
+def in_language(words: Message | Worded, language: str) -> str:
+    """A sentence or a text of a trial in `language` (see `known_language`), the values of a sentence put in and
+    worded in that language too.
     """
-    text = _catalogue(known_language(language)).gettext(message.text)
-    values = {
-        name: in_language(value, language) if isinstance(value, Message) else value
-        for name, value in message.values.items()
-    }
+    if not isinstance(words, Message):
+        return words.in_language(known_language(language))
+    text = _catalogue(known_language(language)).gettext(words.text)
+    values = {name: _worded(value, language) for name, value in words.values.items()}
     return text % values if values else text
+
+
+def _worded(value: object, language: str) -> object:
+    """`value` ready to be put into a sentence: numbers stay numbers."""
+    return in_language(value, language) if isinstance(value, (Message, Worded)) else value
 
 
 @cache

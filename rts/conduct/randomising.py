@@ -29,14 +29,16 @@ MEANING = say("I confirm eligibility and randomise this subject").text
 @dataclass(frozen=True)
 class RandomiseSubject:
     """Randomise a screened subject. `answers` are the confirmed criteria by code, `values` the entered
-    stratification values by factor code;
-    `age_confirmed` is the investigator's word in the edge years of the age rule."""
+    stratification values by factor code; `age_confirmed` is the investigator's word in the edge years of the age rule.
+    `language` is the one in which the checklist was shown to the signer: with the definition it tells the very words.
+    """
 
     trial: str
     subject: str
     answers: dict[str, bool]
     values: dict[str, float]
     age_confirmed: bool = False
+    language: str = "en"
 
 
 def failed_rules(
@@ -209,7 +211,7 @@ def randomise_subject(
         "subject.randomised",
         "subject",
         subject.code,
-        {**record, "visit": visit.code, "kits": list(kits.numbers)},
+        {**record, "language": command.language, "visit": visit.code, "kits": list(kits.numbers)},
         trial=trial,
         site=site,
         before={"state": "screened"},

@@ -21,6 +21,7 @@ from rts.store.tables import DefinitionVersion, ListSpecification
 from rts.store.transaction import Transaction
 from rts.trial.definition import RestrictedDefinition
 from rts.trial.procedures import Procedure
+from rts.trial.texts import Text, plain
 from rts.vault.vault import Opener
 
 
@@ -42,7 +43,7 @@ class PlannedList:
     kind: str
     prefix: str
     entries: int
-    made_of: tuple[tuple[str, int], ...]
+    made_of: tuple[tuple[Text, int], ...]
     procedure: Procedure | None = None
     strata: tuple[str, ...] = ()
     lot: str = ""
@@ -82,7 +83,7 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
             "subjects",
             plan.prefix,
             plan.length * len(definition.strata),
-            tuple((arm.treatment, ratios[arm.treatment]) for arm in restricted.arms),
+            tuple((definition.treatment_label(arm.treatment), ratios[arm.treatment]) for arm in restricted.arms),
             restricted.procedure,
             definition.strata,
         )
@@ -94,7 +95,7 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
             "kits",
             plan.prefix,
             sum(plan.quantities.values()),
-            tuple(plan.quantities.items()),
+            tuple((plain(code), quantity) for code, quantity in plan.quantities.items()),
             lot=plan.blinded_lot,
             expiry=plan.expiry,
         )
@@ -160,7 +161,7 @@ class ListReview:
     """The figures and findings of a list, and the treatment that each of its codes stands for."""
 
     quality: ListQuality
-    treatments: dict[str, str]
+    treatments: dict[str, Text]
 
     def __repr__(self) -> str:
         return "<sealed>"
@@ -174,8 +175,9 @@ def review_list(tx: Transaction, actor: Actor, command: ReviewList, opener: Open
     version = tx.session.get_one(DefinitionVersion, found.version_id)
     restricted = definitions.open_restricted(tx, trial, version, opener)
     quality = quality_of(tx, trial, found, opener)
-    treatments = {arm.code: arm.treatment for arm in restricted.arms}
-    treatments |= {kit_type.code: restricted.treatment_of(kit_type.arm) for kit_type in restricted.kit_types}
+    label = definitions.parsed(version.public_text).treatment_label
+    treatments = {arm.code: label(arm.treatment) for arm in restricted.arms}
+    treatments |= {kit_type.code: label(restricted.treatment_of(kit_type.arm)) for kit_type in restricted.kit_types}
     tx.audit("list.reviewed", "list", found.list_id, {"commitment": found.commitment}, trial=trial)
     return ListReview(quality, treatments)
 

@@ -105,7 +105,11 @@ def open_site_for_subjects(tx: Transaction, actor: Actor, command: OpenSite) -> 
         [
             FailedRule(
                 "gate.missing",
-                say("The gate %(gate)s is not recorded for site %(site)s.", gate=gate, site=site.code),
+                say(
+                    "The gate %(gate)s is not recorded for site %(site)s.",
+                    gate=place.definition.gate_name(gate),
+                    site=site.code,
+                ),
                 "gate",
             )
             for gate in missing_gates(tx, site.id, place.definition.gates)

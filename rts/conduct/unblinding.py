@@ -25,6 +25,7 @@ from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import open_entry
 from rts.store.tables import CodeBreak, DefinitionVersion, ListEntry
 from rts.store.transaction import Transaction
+from rts.trial.texts import Text
 from rts.vault.vault import Opener
 
 MEANING = say("I unblind this subject in an emergency").text
@@ -47,12 +48,12 @@ class UnblindSubject:
 
 @dataclass(frozen=True, repr=False)
 class Unblinded:
-    """What the requester sees, once, after the commit: the treatment by its public name, with what is recorded of this
+    """What the requester sees, once, after the commit: the treatment by its public label, with what is recorded of this
     opening, so that nothing has to be read again to show it. `at` is UTC. Prints as `<sealed>`.
     """
 
     done: Done
-    treatment: str
+    treatment: Text
     at: datetime
     printed_name: str
     reason: str
@@ -89,7 +90,8 @@ def unblind_subject(
             "subject",
         )
     version = tx.session.get_one(DefinitionVersion, subject.version_id)
-    zone = definitions.parsed(version.public_text).site(site.code).time_zone
+    definition = definitions.parsed(version.public_text)
+    zone = definition.site(site.code).time_zone
     locks.take(tx.session, locks.code_break(trial.code, subject.code))
     earlier = tx.session.scalar(select(CodeBreak.id).where(CodeBreak.subject_id == subject.id).limit(1))
     kind = "break" if earlier is None else "look"
@@ -145,4 +147,5 @@ def unblind_subject(
     arm = open_entry(tx, entry, opener).arm
     treatment = definitions.open_restricted(tx, trial, version, opener).treatment_of(arm)
     done = Done("unblind_subject", {"trial": trial.code, "site": site.code, "subject": subject.code, "kind": kind})
-    return Unblinded(done, treatment, tx.now, signature.printed_name, reason, adverse_event)
+    label = definition.treatment_label(treatment)
+    return Unblinded(done, label, tx.now, signature.printed_name, reason, adverse_event)

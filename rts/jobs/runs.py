@@ -8,6 +8,7 @@ from sqlalchemy import case, func, select, update
 
 from rts.jobs.due import JobKey, LastRun
 from rts.refusal import Message, say
+from rts.store.kept_words import kept
 from rts.store.tables import JobRun
 from rts.store.transaction import Store, Transaction
 
@@ -38,7 +39,7 @@ def finish_run(store: Store, run: int, outcome: str, message: Message) -> None:
         tx.session.execute(
             update(JobRun)
             .where(JobRun.id == run, JobRun.outcome == "running")
-            .values(finished_at=tx.now, outcome=outcome, message=str(message))
+            .values(finished_at=tx.now, outcome=outcome, message=kept(message))
         )
 
 
@@ -49,7 +50,7 @@ def fail_interrupted_runs(store: Store) -> int:
         ended = tx.session.scalars(
             update(JobRun)
             .where(JobRun.outcome == "running")
-            .values(finished_at=tx.now, outcome="failed", message=str(message))
+            .values(finished_at=tx.now, outcome="failed", message=kept(message))
             .returning(JobRun.id)
         )
         return len(ended.all())

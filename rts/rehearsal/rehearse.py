@@ -209,7 +209,7 @@ class Rehearsal:
     def begin_day(self, today: date) -> None:
         """Midnight: what has expired leaves the shelves."""
         self._at(today, time(0, 5))
-        self.do(sweep_expired, service("expiry sweep"), SweepExpired(self.stage.trial))
+        self.do(sweep_expired, service("expiry"), SweepExpired(self.stage.trial))
 
     def _at(self, on: date, at: time) -> None:
         self.clock.set(datetime.combine(on, at, self.zone))

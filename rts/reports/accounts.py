@@ -12,10 +12,11 @@ from rts.access.actor import in_force
 from rts.access.permissions import UNBLINDED_ROLES
 from rts.access.sign_in import password_has_expired
 from rts.refusal import refuse, say
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial
 from rts.store.transaction import Transaction
+from rts.trial.texts import Text
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class GrantRow:
     depot: str
     granted_from: datetime
     granted_to: datetime | None
-    granted_by: str
-    ended_by: str
+    granted_by: Name
+    ended_by: Name
     reason: str
 
 
@@ -49,7 +50,7 @@ class PersonRow:
     state: str
     created_at: datetime
     closed_at: datetime | None
-    password_given_by: str
+    password_given_by: Name
     password_changed_at: datetime
     roles: tuple[GrantRow, ...]
 
@@ -67,9 +68,9 @@ class Place:
     """Somewhere a role can be held: a whole trial, one of its sites, or one of its depots."""
 
     trial: str
+    name: Text
     site: str = ""
     depot: str = ""
-    name: str = ""
 
 
 def people_page(
@@ -141,9 +142,9 @@ def places(tx: Transaction) -> list[Place]:
     found = []
     for trial in tx.session.scalars(select(Trial).order_by(Trial.code)):
         definition = definitions.latest(tx, trial)
-        found.append(Place(trial.code, name=definition.short_title))
-        found += [Place(trial.code, depot=depot.code, name=depot.name) for depot in definition.depots]
-        found += [Place(trial.code, site=site.code, name=site.name) for site in definition.sites]
+        found.append(Place(trial.code, definition.short_title))
+        found += [Place(trial.code, depot.name, depot=depot.code) for depot in definition.depots]
+        found += [Place(trial.code, site.name, site=site.code) for site in definition.sites]
     return found
 
 
@@ -180,7 +181,7 @@ def _rows(tx: Transaction, statement: Select[RoleGrant, Person, str, str, str]) 
     ]
 
 
-def _person_row(tx: Transaction, person: Person, grants: Iterable[GrantRow], names: Mapping[str, str]) -> PersonRow:
+def _person_row(tx: Transaction, person: Person, grants: Iterable[GrantRow], names: Mapping[str, Name]) -> PersonRow:
     return PersonRow(
         person.username,
         person.printed_name,

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from rts.clock import utc_text
 from rts.refusal import refuse, say
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.audit import chain_of, first_hash
 from rts.store.tables import (
@@ -32,6 +32,7 @@ from rts.store.tables import (
     Trial,
 )
 from rts.store.transaction import Transaction
+from rts.trial.definition import TrialDefinition
 
 # A refusal is sealed when one of its rules depends on an arm. Were the others shown with their rules, a refusal
 # without would name itself.
@@ -73,7 +74,7 @@ class EventRow:
     number: int
     at: datetime
     actor: str
-    printed_name: str
+    printed_name: Name
     role: str
     organisation: str
     action: str
@@ -99,13 +100,16 @@ class TrailPage:
 
 @dataclass(frozen=True)
 class EventPage:
-    """One event with its place in the chain: after the event with hash `previous_hash`, one of `count`."""
+    """One event with its place in the chain: after the event with hash `previous_hash`, one of `count`. `definition`
+    is that of the trial; None for the installation.
+    """
 
     row: EventRow
     chain_id: str
     previous_hash: str
     count: int
     zone: str
+    definition: TrialDefinition | None
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,7 @@ def event_page(tx: Transaction, trial: Trial | None, number: int) -> EventPage:
         previous or first_hash(bytes.fromhex(chain.chain_id)).hex(),
         chain.count,
         zone_of(tx, trial),
+        definitions.of_trial(tx, trial) if trial is not None else None,
     )
 
 

@@ -9,13 +9,14 @@ from datetime import date, datetime
 from sqlalchemy import ColumnElement, func, or_, select
 
 from rts.clock import local_date
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.tables import BlindedLot, Depot, Kit, Shipment, ShipmentKit, Site, Trial
 from rts.store.transaction import Transaction
 from rts.supply.expiry import last_day_inclusive
 from rts.supply.kits import KitState
 from rts.trial.definition import TrialDefinition
+from rts.trial.texts import Text
 
 WAITING = ("requested", "picked")
 
@@ -26,7 +27,7 @@ class ShipmentRow:
 
     number: str
     state: str
-    site: str
+    site: Text
     site_code: str
     depot: str
     ship_on: date
@@ -61,7 +62,7 @@ def shipment_rows(
         ShipmentRow(
             shipment.number,
             shipment.state,
-            f"{site.code} {at_sites[site.code].site(site.code).name}",
+            at_sites[site.code].site(site.code).title,
             site.code,
             depot_code,
             shipment.ship_on,
@@ -126,22 +127,22 @@ class ShipmentPage:
     number: str
     state: str
     site_code: str
-    site: str
-    city: str
+    site: Text
+    city: Text
     depot: str
     requested_at: datetime
-    requested_by: str
+    requested_by: Name
     ship_on: date
     expected_on: date
     picked_at: datetime | None
-    picked_by: str
+    picked_by: Name
     shipped_at: datetime | None
-    shipped_by: str
+    shipped_by: Name
     carrier: str
     tracking: str
     logger: str
     ended_at: datetime | None
-    ended_by: str
+    ended_by: Name
     end_reason: str
     overdue: bool
     today: date
@@ -170,7 +171,7 @@ def shipment_page(tx: Transaction, shipment: Shipment) -> ShipmentPage:
         number=shipment.number,
         state=shipment.state,
         site_code=site.code,
-        site=f"{site.code} {facts.name}",
+        site=facts.title,
         city=facts.city,
         depot=depot.code,
         requested_at=shipment.requested_at,
@@ -209,7 +210,7 @@ class LotRow:
     expiry: date
     last_ship_day: date
     released_at: datetime | None
-    released_by: str
+    released_by: Name
     release_document: str
     packed: int
     in_depot: int

@@ -10,6 +10,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from rts.access.actor import Actor
 from rts.access.permissions import Permission
+from rts.refusal import Message
+from rts.store.kept_words import recalled
 from rts.store.tables import Depot, JobRun, Notice, Trial
 from rts.store.transaction import Transaction
 
@@ -21,7 +23,9 @@ STUCK_AFTER_ATTEMPTS = 6
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run: for which moment it was due, when it ran (UTC), and how it ended (`running`, `done`, `failed`)."""
+    """One run: for which moment it was due, when it ran (UTC), how it ended (`running`, `done`, `failed`), and what it
+    did, None while it runs.
+    """
 
     id: int
     job: str
@@ -31,7 +35,7 @@ class RunRow:
     started_at: datetime
     finished_at: datetime | None
     outcome: str
-    message: str
+    message: Message | None
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def _rows(tx: Transaction, *conditions: ColumnElement[bool], limit: int, offset:
             run.started_at,
             run.finished_at,
             run.outcome,
-            run.message,
+            recalled(run.message) if run.message else None,
         )
         for run, trial, depot in found
     )

@@ -18,7 +18,7 @@ from rts.conduct.lists import MEANINGS, read_file
 from rts.conduct.recipients import people_with
 from rts.conduct.releasing_lists import release_of
 from rts.refusal import FailedRule, Refusal
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store.audit import chain_of
 from rts.store.tables import (
     AuditDetail,
@@ -49,10 +49,10 @@ class ListRow:
     state: str
     times_generated: int
     generated_at: datetime
-    generated_by: str
+    generated_by: Name
 
 
-def _row(found: ListFile, names: dict[str, str], *, unblinded: bool) -> ListRow:
+def _row(found: ListFile, names: dict[str, Name], *, unblinded: bool) -> ListRow:
     return ListRow(
         name=found.list_id if unblinded else found.commitment,
         list_id=found.list_id if unblinded else "",
@@ -91,7 +91,7 @@ class ListEvent:
 
     deed: str
     at: datetime
-    by: str
+    by: Name
     meaning: str = ""
     reason: str = ""
 
@@ -104,7 +104,7 @@ class SpecificationRow:
     number: int
     digest: str
     specified_at: datetime
-    specified_by: str
+    specified_by: Name
     shares: tuple[SeedShareRow, ...]
 
 
@@ -153,9 +153,9 @@ class ReleaseRow:
 
     document: str
     asked_at: datetime
-    asked_by: str
+    asked_by: Name
     confirmed_at: datetime | None
-    confirmed_by: str
+    confirmed_by: Name
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from sqlalchemy import case, func, select
 
 from rts.conduct.places import place_of
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store.tables import BlindedLot, Kit, Shipment, ShipmentKit, Site
 from rts.store.transaction import Transaction
 
@@ -57,7 +57,7 @@ class ShipmentView:
     tracking: str | None
     logger: str | None
     ended_at: datetime | None
-    ended_by: str
+    ended_by: Name
     end_reason: str | None
     kits: tuple[ArrivingKit, ...]
     today: date

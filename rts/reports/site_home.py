@@ -14,6 +14,7 @@ from rts.reports.subjects import DueVisit, next_visits
 from rts.store.tables import Dispensing, Kit, Shipment, Site, Subject
 from rts.store.transaction import Transaction
 from rts.supply.windows import due_date, window
+from rts.trial.texts import Text
 
 DAYS_AHEAD = 7
 """Visits due within so many days are shown as coming."""
@@ -33,7 +34,7 @@ class KitToHandOver:
 
     subject: str
     visit: str
-    label: str
+    label: Text
     kit: str
     assigned_at: datetime
     due: date

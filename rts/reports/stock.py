@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 from rts.conduct.dispensing import normal_number
 from rts.conduct.places import Place, place_of
 from rts.conduct.visits import definition_of_visit
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store.tables import BlindedLot, Dispensing, Kit, KitMove, Shipment, Site, Subject
 from rts.store.transaction import Transaction
 from rts.supply.expiry import last_day_inclusive
 from rts.supply.kits import ON_HAND, KitState
+from rts.trial.texts import Text
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class KitEvent:
 
     at: datetime
     move: str
-    doer: str
+    doer: Name
     reason: str
     shipment: str | None
 
@@ -70,7 +71,7 @@ class KitLife:
     shipment: str | None
     received_on: datetime | None
     subject: str | None
-    visit: str
+    visit: Text | None
     visit_code: str
     events: tuple[KitEvent, ...]
     today: date
@@ -172,9 +173,9 @@ def kit_life(tx: Transaction, site: Site, number: str) -> KitLife | None:
     )
 
 
-def _visit_label(tx: Transaction, place: Place, kit: Kit) -> str:
-    """The visit a kit is set aside or was dispensed for; empty for a kit that is nobody's."""
+def _visit_label(tx: Transaction, place: Place, kit: Kit) -> Text | None:
+    """The visit a kit is set aside or was dispensed for; None for a kit that is nobody's."""
     row = tx.session.scalar(select(Dispensing).where(Dispensing.kit_id == kit.id)) if kit.visit else None
     if row is None:
-        return ""
+        return None
     return definition_of_visit(tx, place.definition, row.visit, row.version_id).visit(row.visit).label

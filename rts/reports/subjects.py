@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 
 from rts.conduct.places import Place, place_of
 from rts.conduct.visits import definition_of_visit, visits_of
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.tables import (
     AllocationRemark,
@@ -28,6 +28,7 @@ from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_dispensed
 from rts.supply.windows import due_date, open_visits, window
 from rts.trial.definition import TrialDefinition, Visit
+from rts.trial.texts import Text
 
 LIVE = ("assigned", "dispensed")
 
@@ -40,7 +41,7 @@ class DueVisit:
     """
 
     code: str
-    label: str
+    label: Text
     due: date
     first: date
     last: date
@@ -102,7 +103,7 @@ class VisitLine:
     """
 
     code: str
-    label: str
+    label: Text
     due: date
     first: date
     last: date
@@ -125,10 +126,10 @@ class VisitLine:
 class Stratification:
     """An entered stratification value and the level derived from it."""
 
-    label: str
+    label: Text
     value: str
-    unit: str
-    level: str
+    unit: Text
+    level: Text
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class RemarkLine:
     kind: str
     reason: str
     at: datetime
-    by: str
+    by: Name
     values: tuple[Stratification, ...]
 
 
@@ -176,7 +177,7 @@ class SubjectLife:
     is_at_end: bool
     signatures: tuple[SignatureLine, ...]
     remarks: tuple[RemarkLine, ...]
-    names: dict[str, str]
+    names: dict[str, Name]
     today: date
 
     def visit(self, code: str) -> VisitLine | None:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, String, case, func, literal, select
 from rts.clock import local_date
 from rts.conduct.visits import visits_of
 from rts.reports.depot import is_overdue, lot_rows
-from rts.reports.people import printed_names
+from rts.reports.people import Name, printed_names
 from rts.reports.trial_overview import PlannedDay, randomised_by_day, recruitment_plan
 from rts.store import definitions
 from rts.store.tables import BlindedLot, Dispensing, Kit, KitMove, Shipment, Site, Subject, Trial
@@ -26,6 +26,7 @@ from rts.supply.expiry import may_be_dispensed
 from rts.supply.kits import KitState
 from rts.supply.windows import SubjectSchedule, demands_of
 from rts.trial.definition import TrialDefinition
+from rts.trial.texts import Text
 
 COVER_DAYS = 120
 IN_MOTION = ("requested", "picked", "in_transit")
@@ -41,7 +42,7 @@ class SiteStock:
     """
 
     code: str
-    name: str
+    title: Text
     state: str
     usable: int
     coming: int
@@ -100,7 +101,7 @@ def site_stocks(tx: Transaction, trial: Trial, *, page: int = 1, size: int = 50)
         stocks.append(
             SiteStock(
                 code=site.code,
-                name=definition.site(site.code).name,
+                title=definition.site(site.code).title,
                 state=site.state,
                 usable=usable,
                 coming=coming.get(site.id, 0),
@@ -169,7 +170,7 @@ class OverdueShipment:
     """A shipment in transit past its expected day."""
 
     number: str
-    site: str
+    site: Text
     expected_on: date
 
 
@@ -214,7 +215,7 @@ def overview(tx: Transaction, trial: Trial) -> SupplyOverview:
         facts = at_sites[site.code].site(site.code)
         today = local_date(tx.now, facts.time_zone)
         if state == "in_transit" and is_overdue(expected_on, today, at_sites[site.code]):
-            overdue.append(OverdueShipment(number, f"{site.code} {facts.name}", expected_on))
+            overdue.append(OverdueShipment(number, facts.title, expected_on))
     return SupplyOverview(
         definition=definition,
         today=local_date(tx.now, zone),
@@ -279,12 +280,12 @@ class QuarantinedKit:
     """A kit that waits for a decision: where, since when, and how it came into quarantine (`move`)."""
 
     number: str
-    site: str
+    site: Text
     expiry: date
     since: datetime
     move: str
     reason: str
-    by: str
+    by: Name
 
 
 def quarantined_kits(
@@ -309,7 +310,7 @@ def quarantined_kits(
     return tuple(
         QuarantinedKit(
             row.number,
-            f"{row.Site.code} {at_sites[row.Site.code].site(row.Site.code).name}",
+            at_sites[row.Site.code].site(row.Site.code).title,
             row.expiry,
             row.at,
             row.move,
@@ -334,7 +335,7 @@ class Decision:
     released: bool
     document: str
     at: datetime
-    by: str
+    by: Name
 
 
 def latest_decision(tx: Transaction, trial: Trial, number: str) -> Decision | None:
@@ -353,17 +354,17 @@ def latest_decision(tx: Transaction, trial: Trial, number: str) -> Decision | No
     return Decision(number, move.move == "release_from_quarantine", move.reason, move.at, by)
 
 
-def open_sites(tx: Transaction, trial: Trial) -> tuple[tuple[str, str], ...]:
-    """The open sites, code and name."""
+def open_sites(tx: Transaction, trial: Trial) -> tuple[tuple[str, Text], ...]:
+    """The open sites, code and title."""
     return _named(tx, trial, Site.state == "open")
 
 
-def all_sites(tx: Transaction, trial: Trial) -> tuple[tuple[str, str], ...]:
-    """Every site, code and name."""
+def all_sites(tx: Transaction, trial: Trial) -> tuple[tuple[str, Text], ...]:
+    """Every site, code and title."""
     return _named(tx, trial)
 
 
-def _named(tx: Transaction, trial: Trial, *conditions: ColumnElement[bool]) -> tuple[tuple[str, str], ...]:
+def _named(tx: Transaction, trial: Trial, *conditions: ColumnElement[bool]) -> tuple[tuple[str, Text], ...]:
     sites = tx.session.scalars(select(Site).where(Site.trial_id == trial.id, *conditions).order_by(Site.code)).all()
     at_sites = definitions.at_sites(tx, trial, sites)
-    return tuple((code, f"{code} {definition.site(code).name}") for code, definition in at_sites.items())
+    return tuple((code, definition.site(code).title) for code, definition in at_sites.items())

@@ -15,12 +15,14 @@ from sqlalchemy import func, select
 
 from rts.clock import local_date
 from rts.conduct.site_gates import missing_gates
-from rts.reports.people import printed_names
+from rts.refusal import Message
+from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.tables import CodeBreak, DefinitionInForce, DefinitionVersion, ListFile, Site, SiteGate, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import Site as SiteFacts
 from rts.trial.definition import TrialDefinition
+from rts.trial.texts import Text
 from rts.trial.versions import Difference, differences
 
 PLAN_STEP_DAYS = 7
@@ -95,9 +97,9 @@ class InForce:
     state: str
     document: str
     recorded_at: datetime
-    recorded_by: str
+    recorded_by: Name
     ended_at: datetime | None = None
-    ended_by: str = ""
+    ended_by: Name = ""
     end_reason: str = ""
 
 
@@ -148,8 +150,8 @@ class SiteRow:
     """
 
     code: str
-    name: str
-    city: str
+    title: Text
+    city: Text
     state: str
     planned_opening: date
     gates_passed: int
@@ -218,7 +220,7 @@ def site_rows(
         rows.append(
             SiteRow(
                 code=site.code,
-                name=facts.name,
+                title=facts.title,
                 city=facts.city,
                 state=site.state,
                 planned_opening=facts.planned_opening,
@@ -317,10 +319,11 @@ class GateRow:
     """A gate of a site: passed with its date and document, or still to pass (`passed_on` None)."""
 
     gate: str
+    name: Text | Message
     passed_on: date | None = None
     document: str = ""
     recorded_at: datetime | None = None
-    recorded_by: str = ""
+    recorded_by: Name = ""
 
 
 @dataclass(frozen=True)
@@ -364,13 +367,14 @@ def site_page(tx: Transaction, site: Site) -> SitePage:
     gates = [
         GateRow(
             code,
+            definition.gate_name(code),
             recorded[code].passed_on,
             recorded[code].document,
             recorded[code].recorded_at,
             names[recorded[code].recorded_by],
         )
         if code in recorded
-        else GateRow(code)
+        else GateRow(code, definition.gate_name(code))
         for code in definition.gates
     ]
     row = site_rows(tx, site.trial, only=site)[0]
@@ -405,7 +409,7 @@ class VersionRow:
     digest: str
     restricted_digest: str
     loaded_at: datetime
-    loaded_by: str
+    loaded_by: Name
     sites: tuple[str, ...]
 
 

@@ -11,14 +11,21 @@ from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 
+from rts.refusal import Message
+from rts.states import GATES
 from rts.trial.procedures import Procedure
+from rts.trial.texts import Text, plain
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """An arm as the registry names it: public name and integer allocation weight."""
+    """An arm as the registry names it: public name and integer allocation weight.
+
+    The restricted part refers to it by `name`, the same in every language; `label` is what people read.
+    """
 
     name: str
+    label: Text
     ratio: int
 
 
@@ -27,7 +34,7 @@ class Level:
     """One level of a stratification factor: values v with `at_least` <= v < `below` (None: unbounded)."""
 
     code: str
-    label: str
+    label: Text
     at_least: float | None
     below: float | None
 
@@ -37,8 +44,8 @@ class Factor:
     """A stratification factor: the value that is entered, its bounds, unit, decimals and the levels cut from it."""
 
     code: str
-    label: str
-    unit: str
+    label: Text
+    unit: Text
     minimum: float
     maximum: float
     decimals: int
@@ -71,7 +78,7 @@ class Criterion:
 
     code: str
     kind: str
-    text: str
+    text: Text
     rule: str = "confirm"
     factor: str = ""
     minimum: float | None = None
@@ -87,7 +94,7 @@ class Visit:
     """
 
     code: str
-    label: str
+    label: Text
     day: int
     window_before: int
     window_after: int
@@ -135,8 +142,8 @@ class Depot:
     """A depot: zone, calendar, cut-off in its local time, processing in working days, ship weekdays, parent."""
 
     code: str
-    name: str
-    city: str
+    name: Text
+    city: Text
     country: str
     time_zone: str
     cut_off: time
@@ -144,6 +151,11 @@ class Depot:
     ship_weekdays: tuple[int, ...]
     calendar: Calendar
     parent: str = ""
+
+    @property
+    def title(self) -> Text:
+        """What people call it: code and name."""
+        return self.name.behind_code(self.code)
 
 
 @dataclass(frozen=True)
@@ -154,8 +166,8 @@ class Site:
     """
 
     code: str
-    name: str
-    city: str
+    name: Text
+    city: Text
     country: str
     time_zone: str
     depot: str
@@ -164,6 +176,11 @@ class Site:
     planned_opening: date
     planned_rate: float
     calendar: Calendar
+
+    @property
+    def title(self) -> Text:
+        """What people call it: code and name."""
+        return self.name.behind_code(self.code)
 
 
 @dataclass(frozen=True)
@@ -235,15 +252,23 @@ class Registry:
 
     number: str
     secondary: tuple[str, ...]
-    title: str
-    sponsor: str
-    collaborators: tuple[str, ...]
-    phase: str
-    design: str
+    title: Text
+    sponsor: Text
+    collaborators: tuple[Text, ...]
+    phase: Text
+    design: Text
     registered_on: date
     first_enrolment_on: date | None
     countries: tuple[str, ...]
-    primary_outcome: str
+    primary_outcome: Text
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """Keys of the definition whose values the registry record does not state, and why they have the value they have."""
+
+    keys: tuple[str, ...]
+    reason: Text
 
 
 @dataclass(frozen=True)
@@ -251,31 +276,35 @@ class TrialDefinition:
     """The public part.
 
     `code` is the trial's permanent code; `assumptions` lists what the registry record does not state. `gates` are the
-    dated gates a site must pass before kits may be sent to it and subjects randomised (SHIP-02, UNBL-07).
+    dated gates a site must pass before kits may be sent to it and subjects randomised (SHIP-02, UNBL-07). Gates, dose
+    levels and kit groups are codes; the names that people read instead are given by code, for some or all of them.
     """
 
     code: str
-    short_title: str
+    short_title: Text
     protocol_version: str
     registry: Registry
     target: int
-    masking: tuple[str, ...]
+    masking: tuple[Text, ...]
     treatments: tuple[Treatment, ...]
     factors: tuple[Factor, ...]
     criteria: tuple[Criterion, ...]
     dose_levels: tuple[str, ...]
+    dose_level_names: dict[str, Text]
     kit_groups: tuple[str, ...]
+    kit_group_names: dict[str, Text]
     visits: tuple[Visit, ...]
     end_of_treatment_day: int
     expiry: ExpiryRules
     depots: tuple[Depot, ...]
     sites: tuple[Site, ...]
     gates: tuple[str, ...]
+    gate_names: dict[str, Text]
     supply: SupplyRules
     caps: Caps
     languages: tuple[str, ...]
     low_entries_warning: int
-    assumptions: tuple[str, ...]
+    assumptions: tuple[Assumption, ...]
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -288,6 +317,25 @@ class TrialDefinition:
     def stratum_of(self, values: dict[str, float]) -> str:
         """The stratum code for entered factor values. Raises KeyError or ValueError for a missing or impossible one."""
         return ".".join(factor.level_of(values[factor.code]).code for factor in self.factors) or "all"
+
+    def gate_name(self, code: str) -> Text | Message:
+        """What people read for a gate: its name, else that of a gate most trials have, else its code."""
+        return self.gate_names.get(code) or GATES.get(code) or plain(code)
+
+    def dose_level_name(self, code: str) -> Text:
+        """What people read for a dose level: its name, else its code."""
+        return self.dose_level_names.get(code) or plain(code)
+
+    def kit_group_name(self, code: str) -> Text:
+        """What people read for a kit group: its name, else its code."""
+        return self.kit_group_names.get(code) or plain(code)
+
+    def treatment_label(self, name: str) -> Text:
+        """What people read for the treatment `name`. Raises KeyError when there is none."""
+        for treatment in self.treatments:
+            if treatment.name == name:
+                return treatment.label
+        raise KeyError(name)
 
     def visit(self, code: str) -> Visit:
         """The visit named `code`. Raises KeyError when there is none."""

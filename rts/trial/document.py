@@ -15,8 +15,9 @@ from datetime import date, datetime, time
 from difflib import get_close_matches
 from typing import TypeVar
 
-from rts.refusal import Message, say
+from rts.refusal import LANGUAGES, Message, say
 from rts.trial.lines import Path, lines_of
+from rts.trial.texts import Text, by_language, plain
 
 Placeholder = TypeVar("Placeholder")
 
@@ -54,6 +55,7 @@ class Document:
         self.mistakes: list[Mistake] = []
         self.values: dict[str, object] = {}
         self.lines: dict[Path, int] = {}
+        self.texts: dict[Path, Text] = {}
         self._unsound: list[Path] = []
         self._tables: list[Table] = []
         self._parse(text.removeprefix("\ufeff").replace("\r\n", "\n"))
@@ -266,6 +268,27 @@ class Table:
             return value
         return self._wrong(key, value, say("must be a time such as 14:00:00, without quotes"), time(0))
 
+    def words(self, key: str, default: str | None = None) -> Text:
+        """A text for people: in quotes for every language alike, or a table of wordings by language."""
+        return self._as_words(self.at(key), self._take(key, default), default)
+
+    def list_of_words(self, key: str, default: tuple[str, ...] | None = None) -> tuple[Text, ...]:
+        """A list of texts for people without repetition."""
+        found: list[Text] = []
+        for index, value in enumerate(self._list(key, default)):
+            path = (*self.at(key), index)
+            text = self._as_words(path, value)
+            if text and text in found:
+                self.document.report(path, "code.duplicate", say("is listed twice"))
+            else:
+                found.append(text)
+        return tuple(found)
+
+    def words_by_name(self, key: str) -> dict[str, Text]:
+        """An optional table of texts for people, by name."""
+        holder = self.table(key, optional=True)
+        return {name: holder.words(name) for name in holder.values}
+
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """A list of non-empty texts without repetition."""
         found: list[str] = []
@@ -363,6 +386,28 @@ class Table:
     def _list(self, key: str, default: tuple[str, ...] | None = None) -> list[object]:
         value = self._take(key, list(default) if default is not None else None)
         return value if isinstance(value, list) else self._wrong(key, value, say("must be a list in [ ]"), [])
+
+    def _as_words(self, path: Path, value: object, default: str | None = None) -> Text:
+        if isinstance(value, str) and (value.strip() or value == default):
+            text = plain(value)
+        elif isinstance(value, dict) and value:
+            text = by_language({str(language): self._wording(path, language, value[language]) for language in value})
+        else:
+            if value is not None:
+                message = say("must be a text in quotes, not empty, or a table of them by language")
+                self.document.report(path, "type.wrong", message)
+            return plain("")
+        self.document.texts[path] = text
+        return text
+
+    def _wording(self, path: Path, language: str, value: object) -> str:
+        if language not in LANGUAGES:
+            message = say("no such language; known are: %(known)s", known=", ".join(LANGUAGES))
+            self.document.report((*path, language), "language.unknown", message)
+        if isinstance(value, str) and value.strip():
+            return value
+        self.document.report((*path, language), "type.wrong", say("must be a text in quotes, not empty"))
+        return ""
 
     def _as_day(self, path: Path, value: object) -> date:
         if isinstance(value, date) and not isinstance(value, datetime):

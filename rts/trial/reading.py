@@ -11,6 +11,7 @@ from rts.refusal import FailedRule, Refusal, say
 from rts.trial import procedures, rules
 from rts.trial.definition import (
     Arm,
+    Assumption,
     Calendar,
     Caps,
     Criterion,
@@ -106,22 +107,25 @@ def _read_public(document: Document) -> TrialDefinition:
     calendars = {name: _calendar(table) for name, table in root.named_tables("calendars").items()}
     definition = TrialDefinition(
         code=trial.code(names_a_file=True),
-        short_title=trial.text("short_title"),
+        short_title=trial.words("short_title"),
         protocol_version=trial.text("protocol_version"),
         registry=_registry(registry),
         target=trial.whole("target", at_least=1),
-        masking=trial.texts("masking"),
+        masking=trial.list_of_words("masking"),
         treatments=tuple(_treatment(table) for table in root.tables("treatments")),
         factors=tuple(_factor(table) for table in root.tables("factors", optional=True)),
         criteria=tuple(_criterion(table, kind) for kind in ("inclusion", "exclusion") for table in root.tables(kind)),
         dose_levels=dosing.texts("levels"),
+        dose_level_names=dosing.words_by_name("level_names"),
         kit_groups=dosing.texts("kit_groups"),
+        kit_group_names=dosing.words_by_name("kit_group_names"),
         visits=tuple(_visit(table) for table in root.tables("visits")),
         end_of_treatment_day=dosing.whole("end_of_treatment_day", at_least=1),
         expiry=_expiry(root.table("expiry")),
         depots=tuple(_depot(table, calendars) for table in root.tables("depots")),
         sites=_sites(root.table("sites"), calendars),
         gates=trial.texts("gates"),
+        gate_names=trial.words_by_name("gate_names"),
         supply=_supply(root.table("supply")),
         caps=_caps(root.table("caps")),
         languages=trial.texts("languages"),
@@ -195,32 +199,33 @@ def _registry(table: Table) -> Registry:
     return Registry(
         number=table.text("number"),
         secondary=table.texts("secondary", ()),
-        title=table.text("title"),
-        sponsor=table.text("sponsor"),
-        collaborators=table.texts("collaborators", ()),
-        phase=table.text("phase"),
-        design=table.text("design"),
+        title=table.words("title"),
+        sponsor=table.words("sponsor"),
+        collaborators=table.list_of_words("collaborators", ()),
+        phase=table.words("phase"),
+        design=table.words("design"),
         registered_on=table.day("registered_on"),
         first_enrolment_on=table.optional_day("first_enrolment_on"),
         countries=table.texts("countries"),
-        primary_outcome=table.text("primary_outcome"),
+        primary_outcome=table.words("primary_outcome"),
     )
 
 
 def _treatment(table: Table) -> Treatment:
-    return Treatment(table.text("name"), table.whole("ratio", at_least=1, at_most=100))
+    name = table.text("name")
+    return Treatment(name, table.words("label", name), table.whole("ratio", at_least=1, at_most=100))
 
 
 def _factor(table: Table) -> Factor:
     return Factor(
         code=table.code(),
-        label=table.text("label"),
-        unit=table.text("unit", ""),
+        label=table.words("label"),
+        unit=table.words("unit", ""),
         minimum=table.number("minimum"),
         maximum=table.number("maximum"),
         decimals=table.whole("decimals", at_most=6),
         levels=tuple(
-            Level(level.code(), level.text("label"), level.optional_number("at_least"), level.optional_number("below"))
+            Level(level.code(), level.words("label"), level.optional_number("at_least"), level.optional_number("below"))
             for level in table.tables("levels")
         ),
     )
@@ -230,7 +235,7 @@ def _criterion(table: Table, kind: str) -> Criterion:
     return Criterion(
         code=table.code(),
         kind=kind,
-        text=table.text("text"),
+        text=table.words("text"),
         rule=table.choice("rule", ("confirm", "age", "factor"), "confirm"),
         factor=table.text("factor", ""),
         minimum=table.optional_number("minimum"),
@@ -242,7 +247,7 @@ def _visit(table: Table) -> Visit:
     kits = table.table("kits", optional=True)
     return Visit(
         code=table.code(),
-        label=table.text("label"),
+        label=table.words("label"),
         day=table.whole("day"),
         window_before=table.whole("window_before"),
         window_after=table.whole("window_after"),
@@ -277,8 +282,8 @@ def _named_calendar(table: Table, calendars: dict[str, Calendar], named: str) ->
 def _depot(table: Table, calendars: dict[str, Calendar]) -> Depot:
     return Depot(
         code=table.code(names_a_file=True),
-        name=table.text("name"),
-        city=table.text("city"),
+        name=table.words("name"),
+        city=table.words("city"),
         country=table.text("country"),
         time_zone=table.text("time_zone"),
         cut_off=table.local_time("cut_off"),
@@ -297,8 +302,8 @@ def _sites(holder: Table, calendars: dict[str, Calendar]) -> tuple[Site, ...]:
     return tuple(
         Site(
             code=table.code(names_a_file=True),
-            name=table.text("name"),
-            city=table.text("city"),
+            name=table.words("name"),
+            city=table.words("city"),
             country=table.text("country", shared.get("country")),
             time_zone=table.text("time_zone", shared.get("time_zone")),
             depot=table.text("depot", shared.get("depot")),
@@ -354,14 +359,14 @@ def _caps(table: Table) -> Caps:
     )
 
 
-def _assumption(document: Document, table: Table) -> str:
-    """An assumption as one sentence, after checking that each key it names is in the file."""
+def _assumption(document: Document, table: Table) -> Assumption:
+    """An assumption, after checking that each key it names is in the file."""
     keys = table.texts("keys")
     for index, key in enumerate(keys):
         if not _holds(document.values, key.split(".")):
             message = say("names %(key)s, which this file does not hold", key=key)
             document.report((*table.at("keys"), index), "assumption.unknown_key", message)
-    return f"{', '.join(keys)}: {table.text('reason')}"
+    return Assumption(keys, table.words("reason"))
 
 
 def _holds(value: object, keys: list[str]) -> bool:

@@ -13,7 +13,8 @@ from functools import cache
 from itertools import pairwise
 from zoneinfo import available_timezones
 
-from rts.refusal import say
+from rts.refusal import LANGUAGES, say
+from rts.states import GATES
 from rts.trial.definition import (
     Calendar,
     Factor,
@@ -28,11 +29,10 @@ from rts.trial.lines import Path
 from rts.trial.procedures import PermutedBlocks, check_for_list
 
 NO_DATE = date(1, 1, 1)
-# The languages RTS has translations for.
-LANGUAGES = ("en", "zh_Hans")
 # Nightly resupply looks at each site once a day.
 REVIEW_DAYS = 1
 
+_WORD = re.compile(r"[^\W\d_]{2}")
 _COUNTRY = re.compile("[A-Z]{2}")
 _PREFIX = re.compile("[A-Z]{1,3}")
 
@@ -40,6 +40,8 @@ _PREFIX = re.compile("[A-Z]{1,3}")
 def check_public(document: Document, definition: TrialDefinition, calendars: dict[str, Calendar]) -> None:
     """Report every rule of the public part, with its calendars by name, that does not hold."""
     _check_identity(document, definition)
+    _check_texts(document, definition)
+    _check_names(document, definition)
     _check_duplicates(document, ("treatments",), [treatment.name for treatment in definition.treatments], "name")
     _check_strata(document, definition)
     _check_checklist(document, definition)
@@ -91,6 +93,51 @@ def _check_identity(document: Document, definition: TrialDefinition) -> None:
     if first and document.is_sound(*dates) and first < definition.registry.registered_on:
         message = say("first enrolment stands before registration")
         document.report(dates[1], "date.order", message, warning=True)
+
+
+def _check_texts(document: Document, definition: TrialDefinition) -> None:
+    """Every text is there in every language of the definition.
+
+    One that is given by language and lacks one is an error: somebody would read a foreign language amid their own. A
+    plain one is meant for all, as a number or an abbreviation can be, so words in it only ask for a look; definitions
+    loaded before texts had languages hold nothing else.
+    """
+    if not document.is_sound(("trial", "languages")):
+        return
+    for path, text in document.texts.items():
+        if not document.is_sound(path):
+            continue
+        lacking = [language for language in definition.languages if language not in text.languages]
+        if not text.is_plain and lacking:
+            message = say("lacks %(languages)s, named in trial.languages", languages=", ".join(lacking))
+            document.report(path, "text.language_missing", message)
+        elif text.is_plain and len(definition.languages) > 1 and _WORD.search(str(text)):
+            message = say("is the same in every language: write it as { %(form)s }", form=_form(definition.languages))
+            document.report(path, "text.one_language", message, warning=True)
+
+
+def _form(languages: Sequence[str]) -> str:
+    return ", ".join(f'{language} = "…"' for language in languages)
+
+
+def _check_names(document: Document, definition: TrialDefinition) -> None:
+    """Names are given to codes that there are; what has none, but for a common gate, people read by its code."""
+    for table, key, codes, names, common in (
+        ("trial", "gates", definition.gates, definition.gate_names, GATES),
+        ("dosing", "levels", definition.dose_levels, definition.dose_level_names, {}),
+        ("dosing", "kit_groups", definition.kit_groups, definition.kit_group_names, {}),
+    ):
+        if not document.is_sound((table, key)):
+            continue
+        named = f"{key.removesuffix('s')}_names"
+        for code in names:
+            if code not in codes:
+                message = say("names nothing in %(table)s.%(key)s", table=table, key=key)
+                document.report((table, named, code), "reference.unknown", message)
+        for index, code in enumerate(codes):
+            if len(definition.languages) > 1 and code not in names and code not in common:
+                message = say("has no name in [%(table)s.%(named)s], so people read the code", table=table, named=named)
+                document.report((table, key, index), "text.no_name", message, warning=True)
 
 
 def _check_strata(document: Document, definition: TrialDefinition) -> None:
@@ -413,6 +460,7 @@ def _check_arms(document: Document, restricted: RestrictedDefinition, public: Tr
     if document.is_sound(("trial",)) and restricted.trial != public.code:
         document.report(("trial",), "trial.other", say("belongs to another trial than the public part"))
     treatments = [treatment.name for treatment in public.treatments]
+    told = [words for treatment in public.treatments for words in (treatment.name, *treatment.label.words)]
     stated = [arm.treatment for arm in restricted.arms]
     for index, arm in enumerate(restricted.arms):
         path: Path = ("arms", index)
@@ -427,7 +475,7 @@ def _check_arms(document: Document, restricted: RestrictedDefinition, public: Tr
         ("kit_types", [kit_type.code for kit_type in restricted.kit_types]),
     ):
         for index, code in enumerate(codes):
-            if code and any(_tells(code, name) for name in treatments):
+            if code and any(_tells(code, name) for name in told):
                 document.report((array, index, "code"), "code.tells", say("resembles a treatment's name"))
 
 

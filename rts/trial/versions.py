@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, time
 
 from rts.trial.definition import RestrictedDefinition, TrialDefinition
+from rts.trial.texts import Text
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ def _canonical(text: str) -> bytes:
 def _compare(path: str, old: object, new: object) -> list[Difference]:
     if old == new:
         return []
+    if isinstance(old, Text) and isinstance(new, Text):
+        if old.is_plain or new.is_plain:
+            return [Difference(path, readable(old), readable(new))]
+        return _compare_named(f"{path}.", "", dict(old.wordings), dict(new.wordings))
     if type(old) is type(new) and is_dataclass(old):
         return [
             difference
@@ -109,6 +114,8 @@ def readable(value: object) -> str:
     """A value as a person reads it: ISO dates, lists with commas, the fields of a part by name."""
     if value is None:
         return ""
+    if isinstance(value, Text):
+        return " / ".join(value.words)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (date, time)):

@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from rts.access.permissions import Permission, Role
@@ -22,9 +21,10 @@ from rts.conduct.perform import Done
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import accounts as reports
 from rts.reports.audit_trail import Wanted, trail
-from rts.web.audit import action_word
+from rts.web.audit_words import action_word
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
+from rts.web.language import gettext as _
 from rts.web.paging import PAGE_SIZE, page_asked_for
 from rts.web.rooms import role_name
 
@@ -203,7 +203,8 @@ def grant(username: str) -> Answer:
 
 
 def _place_choice(found: reports.Place) -> str:
-    return f"{place_name(found)}: {found.name}" if found.site or found.depot else place_name(found)
+    place = place_name(found)
+    return _("%(place)s: %(name)s", place=place, name=found.name) if found.site or found.depot else place
 
 
 @pages.page("/accounts/grants/<int:number>/end", ACCOUNTS, methods=("GET", "POST"))

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from flask import g, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
 from rts.conduct import shipping as deeds
@@ -17,6 +16,7 @@ from rts.store.tables import Depot
 from rts.web.forms import STATUS, new_key, run
 from rts.web.guard import Pages, actor, store
 from rts.web.here import shipment_here
+from rts.web.language import gettext as _
 from rts.web.paging import PAGE_SIZE, page_of
 from rts.web.reviewed import Answer, required, reviewed_deed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import abort, g, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 from werkzeug.exceptions import NotFound
 
 from rts.access.permissions import Permission
@@ -27,6 +26,7 @@ from rts.reports.subjects import subject_life
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, store
 from rts.web.here import site_here, subject_here
+from rts.web.language import gettext as _
 from rts.web.reviewed import Answer, chosen, required_reason, reviewed_deed
 
 pages = Pages("dispensing", __name__)

@@ -16,8 +16,6 @@ import flask_babel
 from flask import Flask
 
 from rts.clock import local_date
-from rts.refusal import Message
-from rts.translating import in_language
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,6 @@ def install(app: Flask) -> None:
         relative_day=relative_day,
         weekday=weekday,
         trios=trios,
-        sentence=sentence,
     )
 
 
@@ -149,10 +146,3 @@ def _in_threes(digits: str) -> list[str]:
         return [digits]
     pairs = [digits[-4:-2], digits[-2:]] if len(digits) % 3 == 1 else []
     return [digits[at : at + 3] for at in range(0, len(digits) - 2 * len(pairs), 3)] + pairs
-
-
-def sentence(message: Message | str) -> str:
-    """A sentence of the core in the reader's language, its values put in."""
-    if isinstance(message, str):
-        return message
-    return in_language(message, str(flask_babel.get_locale()))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flask import render_template, request
-from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
 from rts.reports import jobs as reports
+from rts.states import JOBS
 from rts.web.guard import Pages, actor, store
+from rts.web.language import gettext as _
+from rts.web.language import sentence
 from rts.web.paging import PAGE_SIZE, page_asked_for
 
 pages = Pages("jobs", __name__)
@@ -41,15 +43,7 @@ def runs() -> str:
 
 def job_word(job: str) -> str:
     """The name of a job."""
-    return {
-        "resupply": _("Nightly resupply"),
-        "expiry": _("Expiry sweep"),
-        "overdue": _("Overdue shipments"),
-        "low_entries": _("Low list entries"),
-        "calendars": _("Calendars running out"),
-        "checkpoint": _("Audit checkpoint"),
-        "delivery": _("Mail delivery"),
-    }.get(job, job)
+    return sentence(JOBS.get(job, job))
 
 
 def outcome_word(outcome: str) -> tuple[str, str]:

@@ -7,8 +7,6 @@ import io
 from typing import Any
 
 from flask import g, redirect, render_template, request, url_for
-from flask_babel import gettext as _
-from flask_babel import ngettext
 from werkzeug.wrappers import Response
 
 from rts.access.permissions import Permission
@@ -50,8 +48,11 @@ from rts.reports import lists as reports
 from rts.reports.people import printed_names
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
+from rts.web.language import gettext as _
+from rts.web.language import listed, ngettext, sentence
 from rts.web.procedures import procedure_words
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
+from rts.web.words import ENVIRONMENTS
 
 pages = Pages("lists", __name__)
 
@@ -80,7 +81,7 @@ def _words() -> dict[str, Any]:
             "closed": (_("Closed"), "quiet"),
             "withdrawn": (_("Withdrawn from use"), "quiet"),
         },
-        "purposes": {"production": _("Production"), "training": _("Training"), "test": _("Test")},
+        "purposes": ENVIRONMENTS,
         "deeds": {
             "generate": _("Generated"),
             "approve": _("Approved"),
@@ -105,7 +106,7 @@ def list_title(kind: str, prefix: str, list_id: str = "") -> str:
 def _planned_rows(plan: PlannedList) -> list[dict[str, str]]:
     """What the definition says of a planned list, as rows of a review; for those who generate lists."""
     of_kits = plan.kind == "kits"
-    made_of = ", ".join(f"{code} × {count}" if of_kits else f"{code} {count}" for code, count in plan.made_of)
+    made_of = listed(f"{sentence(name)}{' × ' if of_kits else ' '}{count}" for name, count in plan.made_of)
     strata = ngettext("%(num)d stratum, each of equal length", "%(num)d strata, each of equal length", len(plan.strata))
     rows = [
         {"label": _("List"), "value": list_title(plan.kind, plan.prefix, plan.plan_id)},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from flask_babel import gettext as _
-
 from rts.trial.procedures import (
     BiasedCoin,
     BigStick,
@@ -16,13 +14,15 @@ from rts.trial.procedures import (
     RandomAllocationRule,
     Urn,
 )
+from rts.web.language import gettext as _
+from rts.web.language import listed
 
 
 def procedure_words(procedure: Procedure) -> str:
     """A procedure with its parameters, in the reader's language."""
     match procedure:
         case PermutedBlocks(block_sizes):
-            return _("Permuted blocks of %(sizes)s", sizes=", ".join(map(str, block_sizes)))
+            return _("Permuted blocks of %(sizes)s", sizes=listed(block_sizes))
         case RandomAllocationRule():
             return _("Random allocation rule: one block of the whole stratum")
         case CompleteRandomisation():

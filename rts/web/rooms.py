@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Flask, current_app, g, request, url_for
-from flask_babel import get_locale
-from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,6 +19,8 @@ from rts.store.tables import Depot, Site, Trial
 from rts.store.transaction import Transaction
 from rts.web.frame import Frame, Room
 from rts.web.guard import store
+from rts.web.language import gettext as _
+from rts.web.language import language, listed, sentence
 
 BUILD = rts.__version__
 
@@ -152,11 +152,6 @@ def rooms_of(tx: Transaction) -> list[Room]:
     return [replace(room, current=endpoint == _room_here(found)) for endpoint, room in found.items()]
 
 
-def language() -> str:
-    """The language of the page being made, also when the gate failed before one was chosen."""
-    return "zh_Hans" if str(get_locale()).startswith("zh") else "en"
-
-
 def frame() -> Frame:
     """The frame of the page being made; the bare one when the database does not answer or is damaged, so that an
     error can still be told.
@@ -193,17 +188,17 @@ def _whole_frame() -> Frame:
         trial = g.get("trial")
         if g.get("actor") is not None:
             person = g.actor.printed_name
-            role = ", ".join(dict.fromkeys(role_name(grant.role) for grant in g.actor.grants))
+            role = listed(dict.fromkeys(role_name(grant.role) for grant in g.actor.grants))
             rooms = rooms_of(tx)
             if trial is None and g.actor.grants and g.actor.grants[0].trial_id:
                 trial = tx.session.get(Trial, g.actor.grants[0].trial_id)
         if trial is not None:
             if g.get("site") is not None:
                 facts = definitions.at_sites(tx, trial, [g.site])[g.site.code].site(g.site.code)
-                zone, place = facts.time_zone, f"{facts.code} {facts.name}"
+                zone, place = facts.time_zone, sentence(facts.title)
             elif g.get("depot") is not None:
                 depot = definitions.of_depots(tx, trial)[g.depot.code]
-                zone, place = depot.time_zone, f"{depot.code} {depot.name}"
+                zone, place = depot.time_zone, sentence(depot.title)
             else:
                 zone = definitions.of_trial(tx, trial).depots[0].time_zone
         return Frame(

@@ -12,8 +12,8 @@ from rts.access import sign_in as access
 from rts.access.permissions import Permission
 from rts.conduct.accounts import ChangePassword
 from rts.conduct.accounts import change_password as change_own_password
-from rts.refusal import FailedRule, Refusal, say
-from rts.translating import LANGUAGES, known_language
+from rts.refusal import LANGUAGES, FailedRule, Refusal, say
+from rts.translating import known_language
 from rts.web import cookies
 from rts.web.forms import STATUS, new_key, run
 from rts.web.guard import Pages, actor, address, sign_in_token, store

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 from flask import abort, render_template, request
-from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
 from rts.conduct.places import place_of
@@ -14,6 +13,7 @@ from rts.reports.stock import ExpiryLine, kit_life, kit_rows, stock_by_expiry
 from rts.web.charts import ExpiryChart, expiry_chart
 from rts.web.guard import Pages, store
 from rts.web.here import may, site_here
+from rts.web.language import gettext as _
 from rts.web.paging import PAGE_SIZE, page_asked_for, page_of
 
 pages = Pages("site", __name__)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import abort, g, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
 from rts.conduct.ending import EndTreatment, end_treatment
@@ -27,10 +26,13 @@ from rts.reports.people import contacts
 from rts.reports.subjects import randomisation_record, stratification, subject_life, subject_rows
 from rts.store.tables import Subject
 from rts.store.transaction import Transaction
+from rts.translating import known_language
 from rts.trial.eligibility import is_edge_age, possible_ages
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, store
 from rts.web.here import may, site_here, subject_here
+from rts.web.language import gettext as _
+from rts.web.language import language
 from rts.web.paging import PAGE_SIZE, page_asked_for, page_of
 from rts.web.reviewed import Answer, carried, chosen, required_reason, reviewed_deed
 
@@ -226,7 +228,9 @@ def _randomise_command(entered: Entered, place: Place, trial: str, subject: str)
         for factor in definition.factors
         if entered.text(f"values.{factor.code}", 30)
     }
-    return RandomiseSubject(trial, subject, answers, values, entered.text("edge_confirmed") == "yes")
+    # That of the page that was signed: in another window the person may have chosen another since.
+    shown_in = known_language(entered.text("shown_in", 16) or language())
+    return RandomiseSubject(trial, subject, answers, values, entered.text("edge_confirmed") == "yes", shown_in)
 
 
 def _on_this_form(failed: Iterable[FailedRule]) -> tuple[FailedRule, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import abort, g, render_template, request, url_for
-from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
 from rts.conduct import shipping as deeds
@@ -17,6 +16,7 @@ from rts.web.depot import shipment_states
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
 from rts.web.here import shipment_here
+from rts.web.language import gettext as _
 from rts.web.paging import PAGE_SIZE, page_of
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 

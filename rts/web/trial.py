@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import abort, g, render_template, request, url_for
-from flask_babel import gettext as _
 
 from rts.access.permissions import Permission
 from rts.conduct import site_gates as deeds
@@ -20,6 +19,7 @@ from rts.web.charts import PlannedCount, RecruitmentChart, recruitment_chart
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
 from rts.web.here import site_here
+from rts.web.language import gettext as _
 from rts.web.lists import list_title
 from rts.web.paging import PAGE_SIZE, page_of
 from rts.web.procedures import procedure_words
@@ -47,16 +47,6 @@ def in_force_states() -> dict[str, tuple[str, str]]:
         "past": (_("Before"), "quiet"),
         "withdrawn": (_("Plan withdrawn"), "stop"),
     }
-
-
-def gate_name(gate: str) -> str:
-    """The name of a gate; one that the program does not know is shown as the definition writes it."""
-    return {
-        "ethics": _("Ethics approval"),
-        "contract": _("Site contract"),
-        "authority": _("Authority approval"),
-        "unblinding-access": _("Emergency code break tried"),
-    }.get(gate, gate)
 
 
 def chart_of(overview: reports.Overview) -> RecruitmentChart:
@@ -114,9 +104,9 @@ def _tasks(found: reports.Overview) -> list[dict[str, Any]]:
             missing = site.gates - site.gates_passed
             tasks.append(
                 {
-                    "title": _("Open site %(site)s %(name)s", site=site.code, name=site.name)
+                    "title": _("Open site %(site)s", site=site.title)
                     if site.is_ready_to_open
-                    else _("Record gates of site %(site)s %(name)s", site=site.code, name=site.name),
+                    else _("Record gates of site %(site)s", site=site.title),
                     "url": url_for("trial.site_page", trial=g.trial.code, site=site.code),
                     "detail": _("Every gate is passed")
                     if site.is_ready_to_open
@@ -145,9 +135,8 @@ def _site() -> dict[str, Any]:
         found = reports.site_page(tx, site_here(tx))
     return {
         "site": found,
-        "title": f"{found.row.code} {found.row.name}",
+        "title": found.row.title,
         "states": site_states(),
-        "gate_name": gate_name,
         "in_force_states": in_force_states(),
         "may_manage": actor().may(Permission.SITE_MANAGE, g.trial, g.site),
     }
@@ -266,7 +255,6 @@ def _definition(version: int | None) -> dict[str, Any]:
         abort(404)
     return {
         "page": page,
-        "gate_name": gate_name,
         "may_open_restricted": actor().may(Permission.SEALED_VIEW, g.trial),
         "may_manage": actor().may(Permission.SITE_MANAGE, g.trial),
         "done": page.put_at(request.args.get("done", "").split(", ")),
@@ -289,5 +277,5 @@ def definition_version(trial: str, version: int) -> str:
 def restricted(trial: str, version: int) -> str:
     """The restricted part; every look is recorded."""
     found = perform(store(), read_restricted_part, actor(), ReadRestrictedPart(trial, version))
-    procedure = procedure_words(found.procedure)
-    return render_template("trial/restricted.html", restricted=found, procedure=procedure, version=version)
+    shown = {"public": _definition(version)["page"].definition, "procedure": procedure_words(found.procedure)}
+    return render_template("trial/restricted.html", restricted=found, version=version, **shown)

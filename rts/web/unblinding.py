@@ -8,7 +8,6 @@ answer is the way that needs no server (rts.web.errors).
 from __future__ import annotations
 
 from flask import g, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from rts.access.permissions import Permission
@@ -19,6 +18,7 @@ from rts.reports.code_breaks import CodeBreakRow, card_of, code_breaks, find_sub
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.frame import Frame
 from rts.web.guard import Pages, actor, store
+from rts.web.language import gettext as _
 from rts.web.rooms import frame
 
 pages = Pages("unblinding", __name__)

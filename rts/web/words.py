@@ -90,7 +90,20 @@ FATES: dict[str, str] = {
     "completed": _("treatment completed"),
 }
 
+ENVIRONMENTS: dict[str, str] = {"production": _("Production"), "training": _("Training"), "test": _("Test")}
+
 SEXES: dict[str, str] = {"female": _("female"), "male": _("male")}
+
+
+SUPPLY_POLICIES: dict[str, str] = {"predictive": _("By prediction"), "minmax": _("Minimum and maximum")}
+
+BLIND_RULES: dict[str, str] = {
+    "none": _("None"),
+    "at_least_one_each": _("At least one of each kit type"),
+    "pad": _("Of each kit type at least half as many as of the most"),
+    "ratio": _("In the allocation ratio"),
+    "equal": _("Equal numbers of each kit type"),
+}
 
 
 def subject_state(state: str) -> Word:
@@ -133,6 +146,16 @@ def sex(code: str) -> str:
     return SEXES[code]
 
 
+def supply_policy(code: str) -> str:
+    """By what a resupply order is decided."""
+    return SUPPLY_POLICIES[code]
+
+
+def blind_rule(code: str) -> str:
+    """How a resupply order is raised so that a box tells less."""
+    return BLIND_RULES[code]
+
+
 def install(app: Flask) -> None:
     """Give the templates these words."""
     app.jinja_env.globals.update(
@@ -144,4 +167,6 @@ def install(app: Flask) -> None:
         outcome=outcome,
         fate=fate,
         sex=sex,
+        supply_policy=supply_policy,
+        blind_rule=blind_rule,
     )

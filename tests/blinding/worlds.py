@@ -52,7 +52,15 @@ def definition_texts() -> tuple[str, str]:
     """SIRIUS in nonsense words, with lists just long enough for the story."""
     public, restricted = shipped_definition("sirius")
     names = {"sirolimus": TREATMENTS[0], "matching placebo": TREATMENTS[1]}
-    public = _replaced(public, {f'name = "{old}"': f'name = "{new}"' for old, new in names.items()})
+    labels = {"西罗莫司": TREATMENTS[0], "匹配安慰剂": TREATMENTS[1]}
+    public = _replaced(
+        public,
+        {
+            **{f'name = "{old}"': f'name = "{new}"' for old, new in names.items()},
+            **{f'en = "{old}"': f'en = "{new}"' for old, new in names.items()},
+            **{f'zh_Hans = "{old}"': f'zh_Hans = "{new}"' for old, new in labels.items()},
+        },
+    )
     restricted = _replaced(
         restricted,
         {

@@ -21,6 +21,7 @@ from rts.jobs.leader import Leadership, leadership_of
 from rts.jobs.scheduler import Scheduler
 from rts.refusal import Refusal, refuse, say
 from rts.settings import Settings
+from rts.store.kept_words import recalled
 from rts.store.tables import (
     AuditCheckpoint,
     AuditDetail,
@@ -58,7 +59,8 @@ def runs(world: World) -> list[tuple[str, str]]:
 
 def messages(world: World, job: str) -> list[str]:
     with world.store.transaction() as tx:
-        return list(tx.session.scalars(select(JobRun.message).where(JobRun.job == job).order_by(JobRun.id)))
+        kept = tx.session.scalars(select(JobRun.message).where(JobRun.job == job).order_by(JobRun.id))
+        return [str(recalled(words)) for words in kept]
 
 
 def mails(world: World, kind: str) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from rts.notices.delivery import ALARM_AFTER, Delivery, Outbox, deliver_due, out
 from rts.refusal import say
 from rts.settings import Settings
 from rts.store import outbox
+from rts.store.kept_words import recalled
 from rts.store.tables import AuditDetail, AuditEvent, JobRun, Notice
 from tests.infrastructure.mail import MailServer, free_port
 from tests.world import World
@@ -260,7 +261,7 @@ def test_a_mail_that_does_not_get_through_sounds_the_alarm_once(
 def job_runs(world: World) -> list[tuple[str, str]]:
     with world.store.transaction() as tx:
         statement = select(JobRun).where(JobRun.job == "delivery").order_by(JobRun.id)
-        return [(row.outcome, row.message) for row in tx.session.scalars(statement)]
+        return [(row.outcome, str(recalled(row.message))) for row in tx.session.scalars(statement)]
 
 
 def test_the_job_tells_what_it_sent_and_records_nothing_when_nothing_is_due(

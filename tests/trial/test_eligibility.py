@@ -50,7 +50,7 @@ def test_each_wrong_answer_is_named_with_its_criterion(code: str) -> None:
 
     assert (rule.rule, rule.field) == (f"eligibility.{code}", f"answers.{code}")
     assert str(rule.message).startswith(f"{code} ")
-    assert next(c.text for c in sirius.criteria if c.code == code) in str(rule.message)
+    assert str(next(c.text for c in sirius.criteria if c.code == code)) in str(rule.message)
 
 
 @pytest.mark.parametrize("code", sorted(RIGHT))

@@ -15,15 +15,16 @@ def told(mistakes: tuple[Mistake, ...]) -> list[tuple[int, str, str, str]]:
 
 
 BLOCKS = "\nblock_sizes = [4, 6]"
-SITE_1 = 'code = "CN01", name = "Beijing site 1",  '
+SITE_1 = 'code = "CN01", '
 
 # What is edited, how, and the one mistake it must give: rule, key path, and the text on its line.
 PUBLIC_ERRORS = [
     # keys and types
-    ('short_title = "', 'short_titel = "x"\nshort_title = "', "key.unknown", "trial.short_titel", "short_titel"),
+    ("short_title.en", 'short_titel = "x"\nshort_title.en', "key.unknown", "trial.short_titel", "short_titel"),
     ("[lists]", "[lists]\nfoo = 1", "key.unknown", "lists.foo", "foo = 1"),
     (
-        'short_title = "Sirolimus in active systemic lupus erythematosus"\n',
+        'short_title.en = "Sirolimus in active systemic lupus erythematosus"\n'
+        'short_title.zh_Hans = "西罗莫司治疗活动性系统性红斑狼疮"\n',
         "",
         "key.missing",
         "trial.short_title",
@@ -38,8 +39,11 @@ PUBLIC_ERRORS = [
     ("epsilon = 0.01", "epsilon = 0", "number.bounds", "supply.epsilon", "epsilon = 0"),
     ("epsilon = 0.01", "epsilon = 1.0", "number.bounds", "supply.epsilon", "epsilon = 1.0"),
     ('policy = "predictive"', 'policy = "guess"', "choice.unknown", "supply.policy", 'policy = "guess"'),
-    ('masking = ["participant", ', 'masking = ["", ', "type.wrong", "trial.masking[1]", "masking"),
-    ('\ntitle = "', '\ntitle = " " # ', "type.wrong", "registry.title", 'title = " "'),
+    ('  { en = "participant",       zh_Hans = "受试者" }', '  ""', "type.wrong", "trial.masking[1]", '  ""'),
+    ('\ndesign.en = "', '\ndesign.en = " " # ', "type.wrong", "registry.design.en", 'design.en = " "'),
+    ('\nphase = "2"', '\nphase = " "', "type.wrong", "registry.phase", 'phase = " "'),
+    ('\nphase = "2"', "\nphase = {}", "type.wrong", "registry.phase", "phase = {}"),
+    ('\nphase = "2"', "\nphase = 2", "type.wrong", "registry.phase", "phase = 2"),
     ('countries = ["CN"]', 'countries = ["China"]', "country.form", "registry.countries[1]", '"China"'),
     ('["en", "zh_Hans"]', '["en", "tlh"]', "language.unknown", "trial.languages[2]", "tlh"),
     ('["en", "zh_Hans"]', "[]", "list.empty", "trial.languages", "languages = []"),
@@ -47,10 +51,16 @@ PUBLIC_ERRORS = [
     ('code = "SIRIUS"', 'code = "../SIRIUS"', "code.form", "trial.code", "../SIRIUS"),
     ('code = "W4"', 'code = "W\u00e9"', "code.form", "visits[W\u00e9].code", 'code = "W\u00e9"'),
     ('code = "W4"', f'code = "{"W" * 41}"', "code.form", f"visits[{'W' * 41}].code", "WWW"),
-    ('code = "W4"', 'code = "W0"', "code.duplicate", "visits[W0].code", 'code = "W0"\nlabel = "Week 4"'),
-    ('code = "E02"', 'code = "I02"', "code.duplicate", "exclusion[I02].code", 'code = "I02"\ntext = "Neuro'),
+    ('code = "W4"', 'code = "W0"', "code.duplicate", "visits[W0].code", 'code = "W0"\nlabel = { en = "Week 4"'),
+    ('code = "E02"', 'code = "I02"', "code.duplicate", "exclusion[I02].code", 'code = "I02"\ntext.en = "Neuro'),
     ('code = "CN02"', 'code = "CN01"', "code.duplicate", "sites.list[CN01].code", '"Beijing site 2"'),
-    ('code = "STEROID"', 'code = "SLEDAI"', "code.duplicate", "factors[SLEDAI].code", 'code = "SLEDAI"\nlabel = "Cort'),
+    (
+        'code = "STEROID"',
+        'code = "SLEDAI"',
+        "code.duplicate",
+        "factors[SLEDAI].code",
+        'code = "SLEDAI"\nlabel = { en = "Cort',
+    ),
     ('name = "matching placebo"', 'name = "sirolimus"', "code.duplicate", "treatments[sirolimus].name", None),
     # dates and calendars
     ("registered_on = 2020-10-03", "registered_on = 2020-02-30", "date.impossible", "", "2020-02-30"),
@@ -180,8 +190,8 @@ def test_expiry_clocks_just_long_enough_are_not_warned_of(old: str, new: str) ->
     assert check_definition(edited(PUBLIC, old, new)) == ()
 
 
-LEVELS = """  { code = "SLEDAI-LOW",  label = "below 10",   below = 10 },
-  { code = "SLEDAI-HIGH", label = "10 or more", at_least = 10 },"""
+LEVELS = """  { code = "SLEDAI-LOW",  label = { en = "below 10",   zh_Hans = "小于 10" },     below = 10 },
+  { code = "SLEDAI-HIGH", label = { en = "10 or more", zh_Hans = "大于等于 10" }, at_least = 10 },"""
 
 
 @pytest.mark.parametrize(
@@ -212,7 +222,7 @@ def test_levels_hold_every_value_exactly_once(low: str, high: str, rules: list[t
 
 @pytest.mark.parametrize("level", ["at_least = 200", "below = 4", "at_least = 9, below = 9"])
 def test_a_level_that_no_value_can_reach_is_refused(level: str) -> None:
-    third = LEVELS + f'\n  {{ code = "NEVER", label = "never", {level} }},'
+    third = LEVELS + f'\n  {{ code = "NEVER", label = {{ en = "never", zh_Hans = "从不" }}, {level} }},'
 
     mistakes = check_definition(edited(PUBLIC, LEVELS, third))
 

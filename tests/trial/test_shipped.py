@@ -9,6 +9,7 @@ from rts.trial.definition import Calendar, Caps, ExpiryRules, SupplyClass, Treat
 from rts.trial.procedures import written_form
 from rts.trial.reading import check_definition, read_definition, read_restricted
 from rts.trial.shipped import shipped_definition
+from rts.trial.texts import by_language
 from tests.trial.texts import PUBLIC, RESTRICTED
 
 sirius = read_definition(PUBLIC)
@@ -23,9 +24,17 @@ def test_sirius_states_the_facts_of_its_registry_record() -> None:
     assert (sirius.code, sirius.target, sirius.registry.number) == ("SIRIUS", 146, "NCT04582136")
     assert sirius.registry.secondary == ("CSTAR_RCT_SLE_001",)
     assert (sirius.registry.registered_on, sirius.registry.first_enrolment_on) == (date(2020, 10, 3), date(2021, 3, 4))
-    assert sirius.registry.sponsor == "Chinese SLE Treatment and Research Group"
-    assert sirius.masking == ("participant", "care provider", "investigator", "outcomes assessor")
-    assert sirius.treatments == (Treatment("sirolimus", 1), Treatment("matching placebo", 1))
+    assert str(sirius.registry.sponsor) == "Chinese SLE Treatment and Research Group"
+    assert [str(who) for who in sirius.masking] == [
+        "participant",
+        "care provider",
+        "investigator",
+        "outcomes assessor",
+    ]
+    assert sirius.treatments == (
+        Treatment("sirolimus", by_language({"en": "sirolimus", "zh_Hans": "西罗莫司"}), 1),
+        Treatment("matching placebo", by_language({"en": "matching placebo", "zh_Hans": "匹配安慰剂"}), 1),
+    )
     assert sirius.registry.countries == ("CN",)
     assert sirius.end_of_treatment_day == 24 * 7
 
@@ -74,9 +83,9 @@ def test_sirius_has_twenty_sites_and_a_depot_in_shanghai() -> None:
     first, last = sirius.sites[0], sirius.sites[-1]
 
     assert [site.code for site in sirius.sites] == [f"CN{number:02}" for number in range(1, 21)]
-    assert (first.city, first.planned_opening, first.transit_days) == ("Beijing", date(2026, 1, 5), 1)
+    assert (str(first.city), first.planned_opening, first.transit_days) == ("Beijing", date(2026, 1, 5), 1)
     assert (first.planned_rate, first.supply_class) == (0.001302, "low")
-    assert (last.city, last.planned_opening, last.transit_days) == ("Urumqi", date(2026, 3, 3), 4)
+    assert (str(last.city), last.planned_opening, last.transit_days) == ("Urumqi", date(2026, 3, 3), 4)
     assert (last.planned_rate, last.supply_class) == (0.034778, "medium")
     assert sum(site.planned_rate for site in sirius.sites) == pytest.approx(20 * 0.03, abs=1e-5)
     assert {site.time_zone for site in sirius.sites} == {"Asia/Shanghai"}
@@ -164,7 +173,7 @@ def test_the_restricted_part_shows_nothing_of_itself() -> None:
 
 
 def test_assumptions_name_the_values_the_registry_does_not_state() -> None:
-    named = {key for sentence in sirius.assumptions for key in sentence.split(": ")[0].split(", ")}
+    named = {key for assumption in sirius.assumptions for key in assumption.keys}
 
     assert {"treatments.ratio", "factors", "visits", "expiry", "sites", "depots", "supply", "caps"} <= named
     assert not {"trial.target", "registry", "inclusion", "exclusion"} & named

@@ -70,12 +70,18 @@ def test_an_element_added_or_removed_is_one_difference() -> None:
     (added,) = differences(shorter, sirius)
 
     assert (removed.path, removed.new) == ("sites[CN07]", "")
-    assert removed.old.startswith("code: CN07; name: Shenzhen site 1; city: Shenzhen; country: CN; ")
+    assert removed.old.startswith(
+        "code: CN07; name: Shenzhen site 1 / 深圳中心 1; city: Shenzhen / 深圳; country: CN; "
+    )
     assert (added.path, added.old, added.new) == ("sites[CN07]", "", removed.old)
 
 
 def test_a_changed_order_is_a_difference() -> None:
-    first, second = ('code = "E16"\ntext = "Stem-cell transplant"', 'code = "E17"\ntext = "Splenectomy"')
+    texts = (
+        'text.en = "Stem-cell transplant"\ntext.zh_Hans = "接受过干细胞移植"',
+        'text.en = "Splenectomy"\ntext.zh_Hans = "接受过脾切除术"',
+    )
+    first, second = (f'code = "{code}"\n{text}' for code, text in zip(("E16", "E17"), texts, strict=True))
     text = edited(edited(PUBLIC, second, "SECOND"), first, second).replace("SECOND", first)
 
     (difference,) = differences(sirius, read_definition(text))

@@ -16,7 +16,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader
 
 import rts.web
 from rts.refusal import FailedRule, say
-from rts.web import charts, frame
+from rts.web import charts, frame, language
 from rts.web.frame import Frame, Room, local_time, trios, utc_iso, utc_time, zone_offset
 
 HERE = Path(__file__).parent
@@ -66,6 +66,7 @@ def app() -> Flask:
     app.jinja_loader = ChoiceLoader([FileSystemLoader(TEMPLATES), FileSystemLoader(HERE)])
     Babel(app)
     app.jinja_env.globals["csrf_token"] = lambda: "new-token"
+    language.install(app)
     frame.install(app)
     return app
 
@@ -330,7 +331,7 @@ def test_a_sentence_holds_its_values_and_sentences_within() -> None:
     app = Flask(__name__)
     Babel(app)
     with app.test_request_context():
-        assert frame.sentence(say("Kit %(kit)s: %(why)s", kit="7", why=say("100 % sure"))) == "Kit 7: 100 % sure"
+        assert language.sentence(say("Kit %(kit)s: %(why)s", kit="7", why=say("100 % sure"))) == "Kit 7: 100 % sure"
 
 
 @given(st.text(alphabet="0123456789-ABR", max_size=20))

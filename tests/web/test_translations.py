@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 
 import pytest
 from babel.messages.catalog import Catalog, Message
 from bs4 import BeautifulSoup
 from flask import Flask
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from rts.access.permissions import Role
@@ -16,21 +19,43 @@ from rts.app import create_app
 from rts.conduct.lists import MEANINGS
 from rts.conduct.randomising import MEANING as RANDOMISING
 from rts.conduct.unblinding import MEANING as UNBLINDING
+from rts.jobs.due import JobKey
+from rts.jobs.runs import finish_run, start_run
 from rts.refusal import say
 from rts.states import LIST_STATES, MOVES, STATES
-from rts.store.tables import ListFile, Shipment, Site, Subject
+from rts.store.checks import run_checks
+from rts.store.sealed_rows import open_entry
+from rts.store.tables import ListEntry, ListFile, Shipment, Site, Subject
 from rts.supply.kits import KitState, Move
 from rts.translating import in_language
+from rts.trial.reading import read_definition
 from rts.trial.shipped import shipped_definition
+from rts.trial.texts import Text
 from tests.infrastructure import translations
 from tests.web.doors import Person as At
 from tests.web.doors import hidden_fields, token_in, words_of
 from tests.world import PASSWORD, World
 
+
+def texts_in(part: object) -> Iterator[Text]:
+    """Every text of a definition."""
+    if isinstance(part, Text):
+        yield part
+    elif is_dataclass(part):
+        yield from texts_in(tuple(getattr(part, field.name) for field in fields(part)))
+    elif isinstance(part, (tuple, dict)):
+        for each in part.values() if isinstance(part, dict) else part:
+            yield from texts_in(each)
+
+
 CHINESE = "zh_Hans"
 PLACE = re.compile(r"%\((\w+)\)([sd])")
-# The trial speaks the language its definition is written in.
-TRIAL_WORDS = set(re.findall(r'"([^"]+)"', shipped_definition("sirius")[0]))
+# What the trial says in English and says otherwise in Chinese.
+TRIAL_TEXTS = {
+    english
+    for text in texts_in(read_definition(shipped_definition("sirius")[0]))
+    if (english := text.in_language("en")) != text.in_language(CHINESE)
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +145,7 @@ def test_meanings_of_signatures_stay_english_on_record_and_are_shown_in_chinese(
 
 
 class Reader:
-    """Someone who reads a page in Chinese, and finds what is left of the service's own English."""
+    """Someone who reads a page in Chinese, and finds what is left of the service's own English and the trial's."""
 
     def __init__(self, catalogue: Catalog) -> None:
         sentences = {
@@ -128,17 +153,19 @@ class Reader:
         }
         self.plain = {form for form in sentences if not PLACE.search(form)}
         self.patterns = [re.compile(pattern(form), re.DOTALL) for form in sentences - self.plain]
+        texts = "|".join(map(re.escape, sorted(TRIAL_TEXTS, key=len, reverse=True)))
+        self.trial = re.compile(rf"(?<![\w./])(?:{texts})(?![\w.])")
 
     def english_of(self, page: TestResponse) -> set[str]:
-        return {
+        found = {
             text
             for text in visible(page)
             if text in self.plain
-            or (
-                not {text, text.partition(": ")[2]} & TRIAL_WORDS
-                and any(pattern.fullmatch(text) for pattern in self.patterns)
-            )
+            or self.trial.search(text)
+            or any(pattern.fullmatch(text) for pattern in self.patterns)
         }
+        # Between Chinese and what follows it, commas and colons are Chinese too.
+        return found | set(re.findall(r"[^ ]*[一-鿿] ?[,:;] .{0,9}", words_of(page)))
 
 
 def bare(form: str) -> str:
@@ -168,22 +195,22 @@ def reader(catalogue: Catalog) -> Reader:
     return Reader(catalogue)
 
 
-def choose_chinese(person: At) -> At:
+def choose(person: At, language: str) -> At:
     """Press the button in the top bar."""
     token = token_in(person.get("/password"))
-    answer = person.client.post("/language", data={"csrf_token": token, "language": CHINESE})
+    answer = person.client.post("/language", data={"csrf_token": token, "language": language})
     assert answer.status_code == 303
     return person
 
 
 def in_chinese(app: Flask, username: str) -> At:
-    return choose_chinese(At(app).sign_in(username))
+    return choose(At(app).sign_in(username), CHINESE)
 
 
 def test_the_reader_notices_english(app: Flask, reader: Reader) -> None:
     """The journeys below would pass on an English page if this failed."""
     found = reader.english_of(At(app).sign_in("investigator.cn02").get("/trials/SIRIUS/sites/CN02/"))
-    assert {"Today", "Subjects", "Sign out", "Screen a subject"} <= found
+    assert {"Today", "Subjects", "Sign out", "Screen a subject", "CN02 Beijing site 2"} <= found
 
 
 def test_an_investigator_screens_and_is_refused_in_chinese(world: World, app: Flask, reader: Reader) -> None:
@@ -203,10 +230,49 @@ def test_an_investigator_screens_and_is_refused_in_chinese(world: World, app: Fl
     assert "今日" in words_of(home)
     assert mistaken.status_code == 422
     assert "未记录任何内容。请先更正以下各项。" in words_of(mistaken)
+    assert "不计抗 dsDNA 抗体和低补体两项" in words_of(checklist)
     assert refused.status_code == 409
-    assert "不符合：" in words_of(refused)
+    assert "不符合：确诊系统性红斑狼疮至少 3 个月" in words_of(refused)
     for page in (home, form, mistaken, checklist, refused):
         assert reader.english_of(page) == set(), page.request.path
+
+
+@pytest.mark.requirement("SIG-06")
+@pytest.mark.parametrize(("language", "told"), [(CHINESE, "接受过脾切除术"), ("en", "Splenectomy")])
+def test_the_trail_tells_in_which_language_the_signed_checklist_was_shown(
+    world: World, app: Flask, language: str, told: str
+) -> None:
+    """With the definition's digest it tells the very words (21 CFR 11.50, 11.70)."""
+    subject = world.screen("CN02")
+    url = f"/trials/SIRIUS/subjects/{subject}/randomise"
+    entered = {f"answers.{code}": "yes" if yes else "no" for code, yes in world.answers().items()}
+    entered |= {"values.SLEDAI": "12", "values.STEROID": "7.5"}
+    person = choose(At(app).sign_in("investigator.cn02"), language)
+
+    review = person.post(url, step="review", **entered)
+    # Another language, chosen in another window before the password is typed, changes nothing.
+    choose(person, "en" if language == CHINESE else CHINESE)
+    done = person.client.post(url, data=entered | hidden_fields(review) | {"password": PASSWORD})
+
+    assert told in words_of(review)
+    assert done.status_code == 303
+    event, detail = world.last_event("subject.randomised")
+    assert detail is not None
+    assert (event.object_id, detail["language"]) == (subject, language)
+    assert detail["stratum"] == "SLEDAI-HIGH.STEROID-LOW"
+    assert [str(found) for found in run_checks(world.store)] == []
+
+
+def test_what_a_job_did_is_read_in_chinese(world: World, app: Flask, reader: Reader) -> None:
+    moment = datetime(2026, 1, 6, 13, 0, tzinfo=UTC)
+    sentence = say("%(count)s kits marked as expired.", count="3")
+    finish_run(world.store, start_run(world.store, JobKey("expiry"), moment), "done", sentence)
+    start_run(world.store, JobKey("delivery"), moment)
+
+    page = in_chinese(app, "manager").get("/jobs/")
+
+    assert "3 个药盒已标记为过期。" in words_of(page)
+    assert reader.english_of(page) == set()
 
 
 def test_a_physician_breaks_a_code_in_chinese(world: World, app: Flask, reader: Reader) -> None:
@@ -224,6 +290,11 @@ def test_a_physician_breaks_a_code_in_chinese(world: World, app: Flask, reader: 
     assert wrong.status_code == 403
     assert told.status_code == 200
     assert "该受试者接受的治疗为" in words_of(told)
+    with world.opened() as (tx, opener):
+        entry = tx.session.scalars(select(ListEntry).join(Subject).where(Subject.code == subject)).one()
+        arm = open_entry(tx, entry, opener).arm
+    treatments = {"ORVEN": "西罗莫司", "KILDU": "匹配安慰剂"}
+    assert [name for name in treatments.values() if name in words_of(told)] == [treatments[arm]]
     for page in (find, form, wrong, told):
         assert reader.english_of(page) == set(), page.request.path
 
@@ -233,7 +304,7 @@ ROOMS = {
     "investigator.cn02": ("sites/CN02/subjects/", "subjects/{subject}/", "subjects/{subject}/randomisation"),
     "manager": ("", "sites/", "sites/CN02/office", "definition/", "lists/", "audit/", "audit/5"),
     "supply": ("supply/", "supply/shipments/", "supply/lots/", "supply/quarantine/"),
-    "statistician.one": ("lists/", "lists/generate"),
+    "statistician.one": ("lists/", "lists/generate", "definition/1/restricted"),
     "depot.dep-sh": ("depots/DEP-SH/", "depots/DEP-SH/shipments/", "depots/DEP-SH/stock"),
     "auditor": ("audit/checkpoints", "audit/unblinded"),
 }

@@ -69,7 +69,7 @@ def test_a_site_without_its_gates_is_not_opened(world: World) -> None:
 
     page = words(manager.send(f"{SITE}/open", {}, status=409).text)
 
-    assert "The gate ethics is not recorded for site CN05." in page
+    assert "The gate Ethics approval is not recorded for site CN05." in page
     assert state_of(world, "CN05") == "planned"
 
 
