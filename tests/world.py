@@ -224,13 +224,13 @@ class World:
         return local_date(self.clock.now(), "Asia/Shanghai")
 
     def load(self, *changes: tuple[str, str], restricted: str = "") -> int:
-        """Load another version of the shipped definition, in force nowhere, with texts exchanged in the public part and
-        `restricted` added to the other; returns its number.
+        """Load another version of the shipped definition, in force nowhere, with texts exchanged in one part or the
+        other and `restricted` added to the second; returns its number.
         """
         public, hidden = shipped_definition("sirius")
         for old, new in changes:
-            assert public.count(old) == 1, old
-            public = public.replace(old, new)
+            assert public.count(old) + hidden.count(old) == 1, old
+            public, hidden = public.replace(old, new), hidden.replace(old, new)
         done = perform(self.store, load_definition, service("amendment"), LoadDefinition(public, hidden + restricted))
         return int(done.ids["version"])
 

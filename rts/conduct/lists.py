@@ -5,9 +5,10 @@ people make it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from rts.access.actor import Actor
 from rts.randomisation.kit_list import KitEntry
@@ -15,11 +16,13 @@ from rts.randomisation.quality import ListQuality, judge_kit_list, judge_subject
 from rts.randomisation.subject_list import Entry
 from rts.refusal import refuse, say
 from rts.states import LIST_STATES
+from rts.store import definitions
 from rts.store.sealed_rows import key_from_text
-from rts.store.tables import ListFile, Trial
+from rts.store.tables import DefinitionVersion, ListFile, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan
 from rts.trial.procedures import PermutedBlocks, Procedure, procedure_from
+from rts.trial.versions import allocate_alike
 from rts.vault.list_file import ListFile as SealedFile
 from rts.vault.list_file import open_inputs
 from rts.vault.vault import Opener
@@ -57,6 +60,36 @@ def list_named(tx: Transaction, trial: Trial, list_id: str) -> ListFile:
             "not_found", "list.unknown", say("There is no list %(list)s in this trial.", list=list_id), "list_id"
         )
     return found
+
+
+def lists_serving(tx: Transaction, trial: Trial, version: DefinitionVersion, at: datetime | None = None) -> list[int]:
+    """The row ids of the subject lists in use now, or at a moment, that serve a site where `version` is in force, in
+    the order in which their entries are taken.
+
+    A list made by a later version serves it only with the same treatments, ratio and strata: anything else is not
+    approved there yet.
+    """
+    in_use: ColumnElement[bool] = ListFile.state == "active"
+    if at is not None:
+        closed_since = and_(ListFile.state == "closed", ListFile.closed_at > at)
+        in_use = and_(ListFile.activated_at <= at, or_(in_use, closed_since))
+    statement = (
+        select(ListFile.id, DefinitionVersion)
+        .join(DefinitionVersion, DefinitionVersion.id == ListFile.version_id)
+        .where(
+            ListFile.trial_id == trial.id,
+            ListFile.kind == "subjects",
+            ListFile.purpose == tx.installation.environment,
+            in_use,
+        )
+        .order_by(ListFile.activated_at, ListFile.id)
+    )
+    here = definitions.parsed(version.public_text)
+    return [
+        list_id
+        for list_id, made_by in tx.session.execute(statement)
+        if made_by.version <= version.version or allocate_alike(here, definitions.parsed(made_by.public_text))
+    ]
 
 
 def read_file(tx: Transaction, trial: Trial, found: ListFile) -> SealedFile:

@@ -12,13 +12,14 @@ from rts.access.permissions import Permission
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.conduct.kits_at_site import opened_shelf, set_aside, stock_gate_holds
+from rts.conduct.lists import lists_serving
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of, subject_at
 from rts.conduct.recipients import people_with
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import open_entry
-from rts.store.tables import DefinitionVersion, ListEntry, ListFile, Subject, Trial
+from rts.store.tables import ListEntry, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.trial.eligibility import failed_criteria
 from rts.vault.vault import Opener
@@ -85,24 +86,9 @@ def failed_rules(
 
 
 def _next_entry(tx: Transaction, place: Place, stratum: str) -> ListEntry:
-    """The next unused entry of `stratum`, from a list made by the version in force at the site or an earlier one.
-
-    A list made by a version still to be approved there may have another ratio, or an arm that nobody there knows.
-    """
-    active = (
-        select(ListFile.id)
-        .join(DefinitionVersion, DefinitionVersion.id == ListFile.version_id)
-        .where(
-            ListFile.trial_id == place.site.trial_id,
-            ListFile.kind == "subjects",
-            ListFile.state == "active",
-            ListFile.purpose == tx.installation.environment,
-            DefinitionVersion.version <= place.version.version,
-        )
-    )
     # The list first, then its entry: ordered over a join, the entries would all be sorted to find one.
     entry = None
-    for list_id in tx.session.scalars(active.order_by(ListFile.activated_at, ListFile.id)).all():
+    for list_id in lists_serving(tx, place.site.trial, place.version):
         entry = tx.session.scalar(
             select(ListEntry)
             .where(ListEntry.list_id == list_id, ListEntry.stratum == stratum, ListEntry.subject_id.is_(None))

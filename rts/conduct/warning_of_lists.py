@@ -7,7 +7,6 @@ detail sealed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,11 +14,12 @@ from sqlalchemy import func, or_, select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission, Role
+from rts.conduct.lists import lists_serving
 from rts.conduct.perform import Done
 from rts.conduct.recipients import people_in
 from rts.refusal import say
 from rts.store import definitions, outbox
-from rts.store.tables import ListEntry, ListFile
+from rts.store.tables import DefinitionVersion, ListEntry, ListFile, Trial
 from rts.store.transaction import Transaction
 
 
@@ -32,32 +32,28 @@ class WarnOfLowLists:
 
 
 def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) -> Done:
-    """Write to the statisticians when a further stratum has fewer unused entries than `low_entries_warning`: of the
-    strata of every version in force at a site, and the highest of their warnings.
+    """Write to the statisticians when, somewhere, a further stratum has fewer unused entries than the definition's
+    `low_entries_warning`: judged for every version in force at a site, by the lists that serve it there.
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.JOBS_RUN, trial)
-    in_force = [definitions.parsed(version.public_text) for version in definitions.versions_of_trial(tx, trial)]
-    strata = list(dict.fromkeys(stratum for definition in in_force for stratum in definition.strata))
-    active = tx.session.scalars(
-        select(ListFile.id).where(
-            ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active"
-        )
-    ).all()
-    now = _unused(tx, active, None)
-    before = _unused(tx, active, command.since)
-    limit = max(definition.low_entries_warning for definition in in_force)
-    low = [stratum for stratum in strata if active and now.get(stratum, 0) < limit]
-    # A stratum that was low already at the last look has been told of.
-    newly = [stratum for stratum in low if command.since is None or before.get(stratum, 0) >= limit]
-    tx.audit(
-        "lists.checked",
-        "trial",
-        trial.code,
-        {"unused": {stratum: now.get(stratum, 0) for stratum in strata}, "told": newly},
-        trial=trial,
-        sealed=True,
+    in_use = select(ListFile.id).where(
+        ListFile.trial_id == trial.id, ListFile.kind == "subjects", ListFile.state == "active"
     )
+    has_list = tx.session.scalar(in_use.limit(1)) is not None
+    unused: dict[str, int] = {}
+    newly: list[str] = []
+    for version in definitions.versions_of_trial(tx, trial):
+        definition = definitions.parsed(version.public_text)
+        now, before = _unused(tx, trial, version, None), _unused(tx, trial, version, command.since)
+        for stratum in definition.strata:
+            left, limit = now.get(stratum, 0), definition.low_entries_warning
+            unused[stratum] = min(left, unused.get(stratum, left))
+            # A stratum that was low already at the last look has been told of.
+            has_become_low = left < limit and (command.since is None or before.get(stratum, 0) >= limit)
+            if has_list and has_become_low and stratum not in newly:
+                newly.append(stratum)
+    tx.audit("lists.checked", "trial", trial.code, {"unused": unused, "told": newly}, trial=trial, sealed=True)
     if newly:
         outbox.write(
             tx,
@@ -70,12 +66,15 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
     return Done("warn_of_low_lists", {"trial": trial.code})
 
 
-def _unused(tx: Transaction, lists: Sequence[int], at: datetime | None) -> dict[str, int]:
-    """Unused entries of `lists` by stratum: now, or as they were at a moment."""
+def _unused(tx: Transaction, trial: Trial, version: DefinitionVersion, at: datetime | None) -> dict[str, int]:
+    """Unused entries by stratum, of the lists that serve where `version` is in force: now, or as it was at a moment."""
     unused = ListEntry.subject_id.is_(None)
     rows = tx.session.execute(
         select(ListEntry.stratum, func.count())
-        .where(ListEntry.list_id.in_(lists), unused if at is None else or_(unused, ListEntry.used_at > at))
+        .where(
+            ListEntry.list_id.in_(lists_serving(tx, trial, version, at)),
+            unused if at is None else or_(unused, ListEntry.used_at > at),
+        )
         .group_by(ListEntry.stratum)
     )
     return {stratum: int(count) for stratum, count in rows}

@@ -49,6 +49,13 @@ def arms_stand(old: RestrictedDefinition, new: RestrictedDefinition) -> bool:
     return set(old.arms) <= set(new.arms) and set(old.kit_types) <= set(new.kit_types)
 
 
+def allocate_alike(old: TrialDefinition, new: TrialDefinition) -> bool:
+    """Whether both have the same treatments, ratio and strata, so that a list made by one fits where the other is in
+    force.
+    """
+    return set(old.treatments) == set(new.treatments) and set(old.strata) == set(new.strata)
+
+
 def _canonical(text: str) -> bytes:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").encode()
 

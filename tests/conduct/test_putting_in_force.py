@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import select, update
 
 from rts.access.actor import service
+from rts.conduct.lists import lists_serving
 from rts.conduct.perform import Done
 from rts.conduct.putting_in_force import ChangePlan, PutInForce, change_plan, put_in_force
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.resupplying import run_night
+from rts.conduct.retiring_lists import CloseList, close_list
 from rts.conduct.shipping import RequestShipment, request_shipment
 from rts.conduct.site_gates import OpenSite, PassGate, open_site_for_subjects, pass_gate
 from rts.conduct.trial_definition import LoadDefinition, load_definition
@@ -20,7 +22,7 @@ from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.reports.supply import site_stocks
 from rts.reports.trial_overview import in_force_at, site_page
 from rts.store import definitions
-from rts.store.tables import DefinitionInForce, Depot, Kit, ListFile, Shipment, Site
+from rts.store.tables import DefinitionInForce, Depot, Kit, ListFile, Shipment, Site, Subject
 from rts.trial.shipped import shipped_definition
 from tests.world import GOOD_VALUES, World
 
@@ -397,13 +399,28 @@ def test_stock_is_judged_by_the_expiry_clock_in_force_at_its_site(world: World) 
     assert {stock.code: stock.usable for stock in stocks} == {"CN02": 0, "CN03": 6}
 
 
-@pytest.mark.requirement("LIST-01")
-def test_a_list_made_by_a_later_version_serves_no_site_before_that_version_does(world: World) -> None:
-    world.load(TITLE)
-    with world.store.transaction(write=True) as tx:
-        second = definitions.latest_version(tx, tx.trial("SIRIUS"))
-        made_later = update(ListFile).where(ListFile.kind == "subjects").values(version_id=second.id)
-        tx.session.execute(made_later)
+SECOND_LIST = """
+[[subject_lists]]
+id = "SIRIUS-R2"
+prefix = "S"
+length = 150
+"""
+
+
+def change_the_ratio(world: World) -> None:
+    """Load a version 2 with two subjects on sirolimus to one on placebo, and let its list take the place of the
+    first.
+    """
+    ratio = ('name = "sirolimus"\nratio = 1', 'name = "sirolimus"\nratio = 2')
+    world.load(ratio, ("block_sizes = [4, 6]", "block_sizes = [3, 6]"), restricted=SECOND_LIST)
+    world.do(close_list, "manager", CloseList("SIRIUS", "SIRIUS-R1", "ratio changed"), sign=True)
+    world.stage.make_list("SIRIUS-R2")
+
+
+@pytest.mark.requirement("CHG-02")
+@pytest.mark.requirement("CHG-05")
+def test_a_list_of_another_ratio_serves_no_site_before_the_version_that_made_it_does(world: World) -> None:
+    change_the_ratio(world)
     code = world.screen("CN02")
     command = RandomiseSubject("SIRIUS", code, world.answers(), GOOD_VALUES)
 
@@ -412,6 +429,21 @@ def test_a_list_made_by_a_later_version_serves_no_site_before_that_version_does(
     world.put_in_force(2, "CN02")
 
     world.do(randomise_subject, "investigator.cn02", command, sign=True)
+    with world.store.transaction() as tx:
+        number = tx.session.scalars(select(Subject.randomisation_number)).one()
+    assert (number or "").startswith("S")
+
+
+@pytest.mark.requirement("CHG-02")
+def test_a_list_that_goes_on_serves_every_site_at_once(world: World) -> None:
+    world.load(TITLE, restricted=SECOND_LIST + 'extends = "SIRIUS-R1"\n')
+    world.stage.make_list("SIRIUS-R2")
+
+    with world.store.transaction() as tx:
+        trial = tx.trial("SIRIUS")
+        serving = lists_serving(tx, trial, definitions.version_numbered(tx, trial, 1))
+        names = [tx.session.get_one(ListFile, list_id).list_id for list_id in serving]
+    assert names == ["SIRIUS-R1", "SIRIUS-R2"]
 
 
 def test_a_code_break_goes_by_the_version_of_the_randomisation(world: World) -> None:

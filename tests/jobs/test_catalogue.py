@@ -35,6 +35,7 @@ from rts.store.tables import (
 )
 from rts.trial.shipped import shipped_definition
 from rts.vault.checkpoint import verify_checkpoint
+from tests.conduct.test_putting_in_force import change_the_ratio
 from tests.world import World
 
 WORKER = service("test run 1")
@@ -294,6 +295,19 @@ def test_strata_of_every_version_in_force_are_looked_at(world: World) -> None:
     assert set(detail["unused"]) == {
         f"SLEDAI-{level}.STEROID-{dose}" for level in ("LOW", "HIGH", "TOP") for dose in ("LOW", "HIGH")
     }
+
+
+@pytest.mark.requirement("CHG-05")
+def test_a_list_in_use_that_serves_some_site_no_longer_is_told_as_low(world: World) -> None:
+    look = WarnOfLowLists(world.stage.trial, world.clock.now())
+    world.clock.advance(timedelta(minutes=1))
+    world.do(warn_of_low_lists, WORKER, look)
+    assert mails(world, "entries_low") == []
+
+    change_the_ratio(world)  # and no site goes by the version of the new list yet
+    world.do(warn_of_low_lists, WORKER, look)
+
+    assert [name for name, _ in mails(world, "entries_low")] == ["statistician.one", "statistician.two"]
 
 
 @pytest.mark.requirement("AUD-08")
