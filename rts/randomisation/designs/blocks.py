@@ -11,10 +11,19 @@ from fractions import Fraction
 from math import gcd, isqrt, lcm, prod
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rts.randomisation.designs.observer import foresight_without_sizes
-from rts.randomisation.designs.profile import Floats, Foresight, Profile
+from rts.randomisation.designs.observer import can_be_foreseen, foresight_without_sizes
+from rts.randomisation.designs.profile import (
+    Floats,
+    Foresight,
+    Profile,
+    Wholes,
+    difference,
+    difference_unit,
+    entropy,
+    guessed_by_convergence,
+    subjects_lost,
+)
 
 _NEGLIGIBLE = 1e-18
 """What a block exceeds with a probability less than this is not told apart when its largest difference is found."""
@@ -42,7 +51,7 @@ def profile_of_blocks(block_sizes: Sequence[int], ratio: Sequence[int], length: 
     return Profile(
         convergence=mixed(block.convergence for block in blocks),
         informed=informed,
-        observer=informed if len(blocks) == 1 else foresight_without_sizes(block_sizes, weights, length),
+        observer=informed if len(blocks) == 1 else _observer(block_sizes, weights.tolist(), length),
         balanced=np.append(1, mixed(block.balanced for block in blocks)),
         absolute=np.append(0, mixed(block.absolute for block in blocks)),
         square=np.append(0, mixed(block.square for block in blocks)),
@@ -52,6 +61,10 @@ def profile_of_blocks(block_sizes: Sequence[int], ratio: Sequence[int], length: 
         loss=float(mixed(block.loss for block in blocks)[-1]),
         covariance=_covariance(begun, block_sizes, weights),
     )
+
+
+def _observer(block_sizes: Sequence[int], weights: Sequence[int], length: int) -> Foresight | None:
+    return foresight_without_sizes(block_sizes, weights, length) if can_be_foreseen(block_sizes, weights) else None
 
 
 def work_of_block(size: int, ratio: Sequence[int], length: int) -> int:
@@ -71,11 +84,11 @@ class _Block:
     that D has not been more than 0, 1, 2 … times 1/`unit` so far. `farthest` is the greatest D there can be.
     """
 
-    def __init__(self, size: int, weights: NDArray[np.int64], length: int) -> None:
+    def __init__(self, size: int, weights: Wholes, length: int) -> None:
         self.size = size
         self.places = min(size, length)
         self.weights = weights[:, np.newaxis]
-        self.unit = lcm(*weights.tolist())
+        self.unit = difference_unit(weights)
         self.slots = size * self.weights // self.weights.sum()
         most = np.minimum(self.slots, self.places)
         self.farthest = max(Fraction(*pair) for pair in zip(most[:, 0].tolist(), weights.tolist(), strict=True))
@@ -84,25 +97,27 @@ class _Block:
         self.counts = np.indices(shape).reshape(len(shape), -1)
         self.steps = [prod(shape[arm + 1 :]) for arm in range(len(shape))]
         taken = np.arange(1, self.places + 1)
-        self.square = taken * (size - taken) / (size - 1) / weights.sum() * (1 / np.sort(weights)[:2]).sum()
+        self.square = taken * (size - taken) / (size - 1) / weights.sum() * (1 / weights[:2]).sum()
         self._follow_counts(length)
         self._follow_largest()
 
-    def _at(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The cells in which `place` allocations can stand, the counts of the arms there, and D in units."""
+    def _at(self, place: int) -> tuple[Wholes, Wholes]:
+        """The cells in which `place` allocations can stand, and the counts of the arms there."""
         last = place - self.counts.sum(axis=0)
         cells = np.flatnonzero((last >= 0) & (last <= self.slots[-1]))
-        counts = np.vstack([self.counts[:, cells], last[cells]])
-        return cells, counts, np.ptp(counts * (self.unit // self.weights), axis=0)
+        return cells, np.vstack([self.counts[:, cells], last[cells]])
+
+    def _chances(self, counts: Wholes, place: int) -> Floats:
+        chances: Floats = (self.slots - counts) / (self.size - place)
+        return chances
 
     def _after(self, now: Floats, place: int) -> Floats:
         """What stands in the cells (first axis) after one allocation more than `place`."""
-        cells, counts, _ = self._at(place)
-        chances = (self.slots - counts) / (self.size - place)
+        cells, counts = self._at(place)
         after = np.zeros_like(now)
-        for chance, step in zip(chances, [*self.steps, 0], strict=True):
-            open_ = chance > 0
-            after[cells[open_] + step] += (now[cells[open_]].T * chance[open_]).T
+        for chance, step in zip(self._chances(counts, place), [*self.steps, 0], strict=True):
+            may = chance > 0
+            after[cells[may] + step] += (now[cells[may]].T * chance[may]).T
         return after
 
     def _follow_counts(self, length: int) -> None:
@@ -114,26 +129,20 @@ class _Block:
         now = np.zeros(self.counts.shape[1])
         now[0] = 1
         for place in range(self.places):
-            cells, counts, _ = self._at(place)
-            chances = (self.slots - counts) / (self.size - place)
-            fewest = counts * self.weights.sum() - place * self.weights
-            guesses = fewest == fewest.min(axis=0)
-            likeliest = chances.max(axis=0)
+            cells, counts = self._at(place)
+            chances = self._chances(counts, place)
             p = now[cells]
-            self.convergence[place] = p @ ((chances * guesses).sum(axis=0) / guesses.sum(axis=0))
-            self.guessed[place] = p @ likeliest
-            self.certain[place] = p @ (likeliest == 1)
-            self.entropy[place] = -p @ (chances * np.log(np.where(chances > 0, chances, 1))).sum(axis=0)
+            self.convergence[place] = p @ guessed_by_convergence(counts, chances, self.weights)
+            self.guessed[place] = p @ chances.max(axis=0)
+            self.certain[place] = p @ (chances.max(axis=0) == 1)
+            self.entropy[place] = p @ entropy(chances)
 
             now = self._after(now, place)
-            cells, counts, apart = self._at(place + 1)
-            p = now[cells]
+            cells, counts = self._at(place + 1)
+            p, apart = now[cells], difference(counts, self.weights)
             self.balanced[place] = p @ (apart == 0)
             self.absolute[place] = p @ apart / self.unit
-            shares = (counts + (length - place - 1) * share) / length
-            with np.errstate(divide="ignore"):
-                away = ((shares - share) ** 2 / shares).sum(axis=0)
-            self.loss[place] = p @ (length - length / (1 + away))
+            self.loss[place] = p @ subjects_lost(counts + (length - place - 1) * share, self.weights)
             reached += np.bincount(apart, p, minlength=len(reached))
         exceeded = np.append(np.cumsum(reached[:0:-1])[::-1], 0)
         self._most = int(np.argmax(exceeded < _NEGLIGIBLE))
@@ -146,8 +155,8 @@ class _Block:
         now[0] = 1
         for place in range(self.places):
             now = self._after(now, place)
-            cells, _, apart = self._at(place + 1)
-            now[cells] *= apart[:, np.newaxis] <= limits
+            cells, counts = self._at(place + 1)
+            now[cells] *= difference(counts, self.weights)[:, np.newaxis] <= limits
             self.within[place] = now[cells].sum(axis=0)
 
 
@@ -175,7 +184,7 @@ def _distribution_of_largest(blocks: Sequence[_Block], length: int) -> dict[Frac
     return {Fraction(limit, unit): float(p) for limit, p in enumerate(of_each) if p > 0}
 
 
-def _covariance(begun: Floats, block_sizes: Sequence[int], weights: NDArray[np.int64]) -> Floats:
+def _covariance(begun: Floats, block_sizes: Sequence[int], weights: Wholes) -> Floats:
     """The covariance of the Ts. Allocations of one block hinder each other, those of different blocks do not: within a
     block of size s it is −v/(s − 1), v being the variance of a T, whatever the arm.
     """

@@ -1,7 +1,8 @@
-"""What a procedure does, position by position: the figures from which every measure is taken.
+"""What a procedure does, allocation by allocation: the figures from which every measure is taken, and how they are
+defined for any number of arms and any ratio.
 
-D is the difference of the arms: the largest count less the smallest, each divided by its arm's ratio weight (weights
-without a common factor), so |n₁ − n₂| for two arms 1:1.
+`counts`, `chances` (conditional probabilities of the next arm) and `weights` (of the ratio, without a common factor)
+have the arms along their first axis.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from rts.randomisation.secrecy import NeverPrinted
 
 Floats = NDArray[np.float64]
+Wholes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,3 +61,47 @@ class Profile(NeverPrinted):
     farthest: Fraction
     loss: float
     covariance: Floats
+
+
+def difference_unit(weights: Wholes) -> int:
+    """Every D is a multiple of 1 over this."""
+    return lcm(*weights.ravel().tolist())
+
+
+def difference(counts: Wholes, weights: Wholes) -> Wholes:
+    """D, the imbalance, in units: the largest count less the smallest, each divided by the weight of its arm. For two
+    arms 1:1 it is |n₁ − n₂|.
+    """
+    apart: Wholes = np.ptp(counts * (difference_unit(weights) // weights), axis=0)
+    return apart
+
+
+def guessed_by_convergence(counts: Wholes, chances: Floats, weights: Wholes) -> Floats:
+    """The probability that the convergence strategy guesses right: it names the arm that is farthest behind its share
+    of the allocations so far (nₖ/i − ρₖ smallest), each equally likely where there are several.
+    """
+    behind = counts * weights.sum() - counts.sum(axis=0) * weights
+    named = behind == behind.min(axis=0)
+    right: Floats = (chances * named).sum(axis=0) / named.sum(axis=0)
+    return right
+
+
+def entropy(chances: Floats) -> Floats:
+    """The entropy of the next allocation, in nats."""
+    nats: Floats = -(chances * np.log(np.where(chances > 0, chances, 1))).sum(axis=0)
+    return nats
+
+
+def subjects_lost(counts: Floats | Wholes, weights: Wholes) -> Floats:
+    """Atkinson's loss when a sequence ends with these counts: N less the size of a trial exactly in the ratio that
+    estimates the difference of the arms as well, N − 1/Σ(ρₖ²/nₖ). For two arms 1:1 it is D²/N.
+
+    A. C. Atkinson, The distribution of loss in two-treatment biased-coin designs, Biostatistics 2003;4:179–193.
+    """
+    n = counts.sum(axis=0)
+    share = weights / weights.sum()
+    with np.errstate(divide="ignore"):
+        # Σ(ρₖ − xₖ)²/xₖ, where xₖ = nₖ/N, is N·Σ(ρₖ²/nₖ) − 1 without its loss of digits.
+        away = ((counts / n - share) ** 2 / (counts / n)).sum(axis=0)
+    lost: Floats = n - n / (1 + away)
+    return lost

@@ -12,8 +12,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rts.randomisation.designs.profile import Floats, Foresight, Profile
+from rts.randomisation.designs.profile import Floats, Foresight, Profile, Wholes, entropy
 from rts.randomisation.procedures import HALF, Conditional, probability_of_first
 
 _NEGLIGIBLE = 1e-25
@@ -29,7 +30,7 @@ def profile_of_walk(procedure: Conditional, length: int) -> Profile:
     informed = Foresight(
         guessed=_expected(before, np.maximum(walk.ahead, walk.behind)),
         certain=_expected(before, (walk.ahead == 0) | (walk.behind == 0)),
-        entropy=_expected(before, -(_x_log_x(walk.ahead) + _x_log_x(walk.behind))),
+        entropy=_expected(before, entropy(np.stack([walk.ahead, walk.behind]))),
     )
     square = _expected(walk.reached, walk.apart**2)
     return Profile(
@@ -65,7 +66,9 @@ class _Walk:
             ]
             # Both divisions are of whole numbers, so neither is rounded to 0 or 1.
             ahead.append(np.array([chance.numerator / chance.denominator for chance in chances] + [0]))
-            behind.append(np.array([(chance.denominator - chance.numerator) / chance.denominator for chance in chances] + [0]))
+            behind.append(
+                np.array([(chance.denominator - chance.numerator) / chance.denominator for chance in chances] + [0])
+            )
             row = _step(np.append(row, 0), ahead[-1], behind[-1], taken)
             row = row[: np.flatnonzero(row > _NEGLIGIBLE)[-1] + 1]
             reached.append(row)
@@ -90,12 +93,9 @@ def _step(now: Floats, ahead: Floats, behind: Floats, taken: int) -> Floats:
     return after
 
 
-def _expected(probabilities: Floats, values: Floats) -> Floats:
-    return np.einsum("ij,ij->i", probabilities, values)
-
-
-def _x_log_x(x: Floats) -> Floats:
-    return x * np.log(np.where(x > 0, x, 1))
+def _expected(probabilities: Floats, values: Floats | Wholes | NDArray[np.bool]) -> Floats:
+    expected: Floats = (probabilities * values).sum(axis=1)
+    return expected
 
 
 def _distribution_of_largest(walk: _Walk) -> dict[Fraction, float]:
