@@ -305,9 +305,10 @@ def measures(design: Path, as_json: bool) -> None:
         value = found.get(measure.name)
         if isinstance(value, dict):
             value = ", ".join(f"{largest}: {p:.6g}" for largest, p in value.items())
-            click.echo(f"{measure.title}  {value}")
         elif value is not None:
-            click.echo(f"{measure.title!s:50} {value:.6f}")
+            value = f"{value:.6f}"
+        if value is not None:
+            click.echo(f"{measure.title!s:54} {value}")
 
 
 @lists.command("verify", cls=OfflineCommand)

@@ -26,7 +26,8 @@ from rts.randomisation.procedures import (
 )
 from rts.randomisation.secrecy import NeverPrinted
 
-PREDICTABILITY_AND_BALANCE = ("cg_convergence", "sd_overall_imbalance")
+PREDICTABILITY_AND_BALANCE = ("cg_convergence", "sd_overall_imbalance", "E_max_abs_imbalance")
+"""By the end alone, one block of everything would beat nearly all: it ends balanced and strays far on the way."""
 
 _EQUAL = 1e-9
 _MORE_IS_BETTER = {measure.name for measure in MEASURES if measure.more_is_better}

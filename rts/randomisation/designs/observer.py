@@ -8,8 +8,9 @@ changes a belief in a known way: the distribution of beliefs is followed from ba
 
 The number of different beliefs grows without end, but they crowd together. When there are too many, neighbours are
 joined: their mean and second moments are kept, so what is lost is of the third order of their distance. Until then
-(about 30 allocations of blocks of 4, 6 and 8) the figures are exact; after it, an entropy is off by less than 10⁻¹¹,
-and the guess, where not all beliefs lead to the same one, by about 10⁻⁹. With equal weights they do: to the arm behind.
+(about 30 allocations of blocks of 4, 6 and 8) the figures are exact; after it, an entropy is off by less than 10⁻¹¹.
+The best guess is exact for equal weights, where every belief leads to the same one, the arm behind; else it is off by
+less than 10⁻⁹ in the mean with two arms, by about 10⁻⁸ with more.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ class _Excursions:
         is_certain = possible[..., :-1].sum(axis=2) == 1
         foreseen: Floats = self._orders_of_kind * np.stack(
             [
-                beliefs.mass @ expected[..., :-1].max(axis=2),
+                _best_guess(beliefs.mass, expected, square),
                 beliefs.mass @ (expected[..., -1] * is_certain),
                 of_kind[:, -1] - of_kind[:, :-1].sum(axis=1),
             ]
@@ -241,3 +242,20 @@ class _Excursions:
             turn = change - mean[:, :, np.newaxis] * survival
             moments = turn @ moments @ turn.transpose(0, 2, 1) * (orders / chance)[:, np.newaxis, np.newaxis]
             yield length, _Beliefs(mass * chance * orders, mean, moments)
+
+
+def _best_guess(mass: Floats, expected: Floats, square: Floats) -> Floats:
+    """The probability, by kind of excursion, that the best guess is right; arguments as in `foresight`."""
+    guessed: Floats
+    if expected.shape[2] != 3:
+        guessed = mass @ expected[..., :-1].max(axis=2)
+        return guessed
+    # Of two arms: half of sum and |difference|. Joined beliefs can lead to different guesses: their differences are
+    # taken as spread evenly, as widely as their variance says.
+    first, second, either = np.moveaxis(expected, 2, 0)
+    variance = 2 * (square[..., 0] + square[..., 1]) - square[..., 2]
+    spread = np.sqrt(3 * np.maximum(variance, 0) / mass[:, np.newaxis])
+    apart = np.abs(first - second)
+    unsure = np.divide(apart**2 + spread**2, 2 * spread, out=apart.copy(), where=spread > apart)
+    guessed = mass @ (either + unsure) / 2
+    return guessed

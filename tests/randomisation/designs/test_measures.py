@@ -176,6 +176,13 @@ def test_one_who_knows_more_guesses_better_and_is_surprised_less():
         assert found["entropy_per_alloc_nats"] < found["observer_entropy_per_alloc_nats"]
 
 
+@pytest.mark.parametrize(("sizes", "ratio"), [((4, 6, 8), (1, 1)), ((3, 6, 9), (1, 1, 1))])
+def test_in_an_equal_ratio_the_arm_behind_is_the_best_guess(sizes, ratio):
+    found = measure(PermutedBlocks(sizes), 146, ratio)
+
+    assert found["bayes_optimal_guess_hidden_sizes"] == pytest.approx(found["cg_convergence"], rel=0, abs=1e-12)
+
+
 def test_what_an_observer_of_many_block_sizes_foresees_is_left_out():
     found = measure(PermutedBlocks((4, 60)), 100)
 
