@@ -93,8 +93,8 @@ def _of_strata(procedure: Procedure, n: int, strata: int, sites: int) -> Iterato
         yield Advice("strata.too_many", "refused", message)
     elif cells > 1 and cells * 4 * block > n:
         message = say(
-            "%(cells)s cells for %(n)s subjects leave fewer than four blocks of %(block)s a cell: the blocks that stay "
-            "open add up to an imbalance of the whole trial.",
+            "%(cells)s cells for %(n)s subjects leave fewer than four blocks of %(block)s a cell (the longest block, "
+            "or twice the imbalance allowed): what stays open in the cells adds up to an imbalance of the whole trial.",
             cells=cells,
             n=n,
             block=block,
@@ -102,8 +102,9 @@ def _of_strata(procedure: Procedure, n: int, strata: int, sites: int) -> Iterato
         yield Advice("strata.many", "warning", message)
     if sites > 1 and 2 * block * sites > n:
         message = say(
-            "Stratifying by site with about %(each)s subjects a site leaves fewer than two blocks of %(block)s to "
-            "each: most sites end within a block, and a site that knows its own allocations guesses more of them.",
+            "Stratifying by site with about %(each)s subjects a site leaves fewer than two blocks of %(block)s to each "
+            "(the longest block, or twice the imbalance allowed): most sites end within a block, and a site that knows "
+            "its own allocations guesses more of them.",
             each=round(n / sites),
             block=block,
         )
