@@ -33,6 +33,8 @@ from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_s
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.entropy import SystemEntropy
 from rts.randomisation import verification
+from rts.randomisation.designs.measures import MEASURES
+from rts.randomisation.designs.written import measure_written
 from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
 from rts.vault import atomic_files
@@ -288,6 +290,25 @@ def regenerate(parameters: Path, as_json: bool) -> None:
         for row in rows:
             click.echo(",".join(str(value) for value in row))
     click.echo(f"commitment {made['commitment']}", err=True)
+
+
+@lists.command("measures", cls=OfflineCommand)
+@click.argument("design", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the design with its measures as one object.")
+def measures(design: Path, as_json: bool) -> None:
+    """Calculate how predictable and how balanced the procedure in the JSON file DESIGN is (- for standard input)."""
+    found = measure_written(read_json(design))
+    if as_json:
+        show_json(found)
+        return
+    for measure in MEASURES:
+        value = found.get(measure.name)
+        if isinstance(value, dict):
+            value = ", ".join(f"{largest}: {p:.6g}" for largest, p in value.items())
+        elif value is not None:
+            value = f"{value:.6f}"
+        if value is not None:
+            click.echo(f"{measure.title!s:54} {value}")
 
 
 @lists.command("verify", cls=OfflineCommand)

@@ -129,6 +129,31 @@ def test_supply_cases_are_shown_for_people_too(rts: Rts, tmp_path: Path) -> None
     assert result.stdout == "one kit left\n  A: usable 1, trigger 1, level 3, fires, need 2, order 2\n"
 
 
+def test_a_design_is_measured(rts: Rts, tmp_path: Path) -> None:
+    design = {"procedure": {"name": "permuted-blocks", "block_sizes": [4, 6]}, "n": 12}
+    (tmp_path / "design.json").write_text(json.dumps(design), "utf-8")
+
+    as_json = rts("list", "measures", "design.json", "--json", "--database", "sqlite:///unused")
+    for_people = rts("list", "measures", "-", input=json.dumps(design))
+
+    found = json.loads(as_json.stdout)
+    assert (as_json.exit_code, as_json.stderr, for_people.exit_code) == (0, "", 0)
+    assert found == design | found
+    assert found["cg_convergence"] == pytest.approx(1957 / 2880, rel=0, abs=1e-12)
+    assert found["P_max"] == pytest.approx({"1": 0.1837037037037037, "2": 0.7062962962962963, "3": 0.11})
+    lines = for_people.stdout.splitlines()
+    assert lines[0] == "Correct guesses, convergence strategy                  0.679514"
+    assert "Distribution of the largest imbalance                  1: 0.183704, 2: 0.706296, 3: 0.11" in lines
+    assert len(lines) == len(found) - len(design)
+
+
+def test_a_design_that_cannot_be_measured_is_refused_with_field_and_rule(rts: Rts) -> None:
+    result = rts("list", "measures", "-", "--json", input='{"procedure": {"name": "big-stick"}, "n": 12}')
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "missing key: procedure.imbalance [procedure.missing, procedure.imbalance]\n"
+
+
 def test_a_revealed_list_is_verified(rts: Rts, tmp_path: Path) -> None:
     vector = LISTS["permuted_blocks"][0]
     rows = [["stratum", "position", "number", "arm", "salt"], *vector["rows"]]

@@ -1,0 +1,1 @@
+"""Choosing a procedure: what each does to predictability and balance, calculated before a list is made."""
