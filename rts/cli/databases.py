@@ -8,7 +8,7 @@ from sqlalchemy import inspect, select
 from rts.cli.door import Group, settings, sqlite_file
 from rts.cli.installations import OPERATOR
 from rts.conduct.installing import ENVIRONMENTS, set_up
-from rts.installation import open_store
+from rts.installation import open_installation
 from rts.settings import Settings
 from rts.store.database import open_engine, upgrade
 from rts.store.tables import Installation
@@ -47,7 +47,7 @@ def install(chosen: Settings, environment: str | None) -> None:
     is_first_run = (file is not None and not file.exists()) or not _is_set_up(address)
     # A keyring is made for a new installation only: for one that has data, a fresh keyring would open nothing.
     is_new_keyring = is_first_run and not keyring.exists()
-    store = open_store(address, keyring, chosen.lists_path, create_keyring=is_first_run)
+    store = open_installation(chosen, create_keyring=is_first_run)
     try:
         upgrade(address)
         if is_first_run or environment is not None:

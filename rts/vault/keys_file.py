@@ -120,18 +120,30 @@ def read_keys(path: Path) -> ListKeys:
     return keys
 
 
-def rewrap(path: Path, vault: Vault, people: Sequence[Person]) -> WrappedKey:
-    """Replace a keys file by one for the current root key and exactly `people`; the list file stays as it is.
+def replace_keys(path: Path, keys: ListKeys) -> None:
+    """Put `keys` in the place of the keys file; the list file stays as it is.
 
     The data key is the same, so a person left out who kept an old keys file can still open the list with it.
-    Returns the data key as now wrapped for the keyring. Raises Refusal as `read_keys` and `keys_for` do, and
-    `unavailable` when this keyring cannot open the list or the disk refuses; the file is then as before.
+    Raises Refusal `unavailable` when the disk refuses; the file is then as before.
     """
-    with atomic_files.locked_directory(path.parent):
-        keys = read_keys(path)
-        key = vault.rewrap(keys.for_keyring(vault.keyring))
-        atomic_files.replace(path, render_keys(keys_for(vault, keys.trial, keys.list_id, key, people)), MODE)
-    return key
+    atomic_files.replace(path, render_keys(keys), MODE)
+
+
+def rewrap(path: Path, vault: Vault) -> bool:
+    """Wrap a keys file for the newest root key; the wraps of people stay byte for byte. Returns whether it was another.
+
+    Raises Refusal as `read_keys` does, and `unavailable` when this keyring cannot open the list or the disk refuses;
+    the file is then as before.
+    """
+    keys = read_keys(path)
+    key = keys.for_keyring(vault.keyring)
+    if key.version == vault.keyring.root_key_version:
+        return False
+    newest = vault.rewrap(key)
+    service = Recipient(vault.keyring.keyring_id, "keyring", newest.version, newest.wrap)
+    others = [each for each in keys.recipients if (each.recipient_id, each.kind) != (service.recipient_id, "keyring")]
+    replace_keys(path, ListKeys(keys.trial, keys.list_id, (service, *others)))
+    return True
 
 
 def not_a_recipient(list_id: str) -> Refusal:

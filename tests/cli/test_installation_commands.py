@@ -15,7 +15,7 @@ from rts.cli.people import ALPHABET
 from rts.clock import utc_text
 from rts.conduct.accounts import ConfirmAccount, ResetPassword, confirm_account, reset_password, the_person
 from rts.installation import open_store
-from rts.vault.keyring import Keyring
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
 from tests.store.damage import damage
@@ -430,7 +430,7 @@ def test_the_offline_route_opens_one_number_without_database_or_server(
     keyring = tmp_path / "copy.json"
     keyring.write_bytes(world.store.vault.keyring.path.read_bytes())
     keyring.chmod(0o600)
-    opened = open_offline(sealed_list, sealed_list.with_suffix(".keys"), Keyring.load(keyring), lambda _: None)
+    opened = open_offline(sealed_list, sealed_list.with_suffix(".keys"), FileKeyring.load(keyring), lambda _: None)
     entry = next(entry for _, entry in opened.entries())
     treatment = opened.inputs()["treatments"][entry.arm]
 

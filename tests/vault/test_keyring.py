@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 
 from rts.entropy import ReplayedEntropy, SystemEntropy
 from rts.refusal import Refusal
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.keyring import Keyring
 from rts.vault.sealed import WrappedKey
 
 
 def test_a_new_keyring_can_be_read_by_its_owner_only(keyring: Keyring) -> None:
     assert keyring.path.stat().st_mode & 0o777 == 0o600
-    assert Keyring.load(keyring.path).keyring_id == keyring.keyring_id
+    assert FileKeyring.load(keyring.path).keyring_id == keyring.keyring_id
 
 
 def test_a_keyring_is_never_overwritten(keyring: Keyring) -> None:
     before = keyring.path.read_bytes()
     with pytest.raises(Refusal) as refused:
-        Keyring.create(keyring.path, SystemEntropy())
+        FileKeyring.create(keyring.path, SystemEntropy())
     assert (refused.value.code, refused.value.rules) == ("conflict", ("file.exists",))
     assert keyring.path.read_bytes() == before
     assert [path.name for path in keyring.path.parent.iterdir()] == ["keyring.json"]
@@ -33,14 +34,14 @@ def test_of_many_first_runs_at_once_one_makes_the_keyring(tmp_path: Path) -> Non
 
     def create(number: int) -> str:
         try:
-            return Keyring.create(path, ReplayedEntropy(bytes([number]))).keyring_id
+            return FileKeyring.create(path, ReplayedEntropy(bytes([number]))).keyring_id
         except Refusal as refused:
             return refused.code
 
     with ThreadPoolExecutor(16) as pool:
         outcomes = sorted(pool.map(create, range(16)))
     assert outcomes.count("conflict") == 15
-    assert Keyring.load(path).keyring_id in outcomes
+    assert FileKeyring.load(path).keyring_id in outcomes
     assert [found.name for found in tmp_path.iterdir()] == ["keyring.json"]
 
 
@@ -48,7 +49,7 @@ def test_of_many_first_runs_at_once_one_makes_the_keyring(tmp_path: Path) -> Non
 def test_a_keyring_that_others_can_reach_is_refused_with_the_cure(keyring: Keyring, mode: int) -> None:
     keyring.path.chmod(mode)
     with pytest.raises(Refusal, match="chmod 600") as refused:
-        Keyring.load(keyring.path)
+        FileKeyring.load(keyring.path)
     assert (refused.value.code, refused.value.rules) == ("unavailable", ("keyring.mode",))
 
 
@@ -56,26 +57,26 @@ def test_a_keyring_that_others_can_reach_is_refused_with_the_cure(keyring: Keyri
 def test_a_keyring_of_another_user_is_refused(keyring: Keyring) -> None:
     os.chown(keyring.path, 65534, -1)
     with pytest.raises(Refusal, match="belongs to another user") as refused:
-        Keyring.load(keyring.path)
+        FileKeyring.load(keyring.path)
     assert refused.value.rules == ("keyring.owner",)
 
 
 def test_a_missing_keyring_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="There is no keyring") as refused:
-        Keyring.load(tmp_path / "keyring.json")
+        FileKeyring.load(tmp_path / "keyring.json")
     assert (refused.value.code, refused.value.rules) == ("unavailable", ("keyring.missing",))
 
 
 def test_a_keyring_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
-        Keyring.load(tmp_path)
+        FileKeyring.load(tmp_path)
     assert refused.value.rules == ("keyring.unreadable",)
 
 
 def test_a_keyring_of_an_unknown_format_is_refused(keyring: Keyring) -> None:
     keyring.path.write_text(keyring.path.read_text().replace("rts/keyring/1", "rts/keyring/9"))
     with pytest.raises(Refusal) as refused:
-        Keyring.load(keyring.path)
+        FileKeyring.load(keyring.path)
     assert refused.value.rules == ("keyring.format",)
 
 
@@ -92,7 +93,7 @@ def test_a_keyring_cut_short_or_with_any_byte_changed_is_refused(keyring: Keyrin
     keyring.path.write_bytes(damaged)
     try:
         with pytest.raises(Refusal) as refused:
-            Keyring.load(keyring.path)
+            FileKeyring.load(keyring.path)
     finally:
         keyring.path.write_bytes(whole)
     assert refused.value.code == "unavailable"
@@ -112,21 +113,21 @@ def test_a_data_key_comes_back_from_its_wrap_after_rotation(keyring: Keyring, en
     assert keyring.add_root_key(entropy) == 2
     new = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
     assert (old.version, new.version) == (1, 2)
-    reloaded = Keyring.load(keyring.path)
+    reloaded = FileKeyring.load(keyring.path)
     assert reloaded.root_key_version == 2
     assert [reloaded.unwrap(old), reloaded.unwrap(new)] == [b"k" * 32, b"k" * 32]
     assert keyring.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_running_process_finds_a_root_key_that_another_one_added(keyring: Keyring, entropy: ReplayedEntropy) -> None:
-    other = Keyring.load(keyring.path)
+    other = FileKeyring.load(keyring.path)
     other.add_root_key(entropy)
     assert keyring.unwrap(other.wrap(b"k" * 32, "trial SIRIUS", entropy)) == b"k" * 32
 
 
 def test_rotations_at_once_lose_no_key(keyring: Keyring, entropy: ReplayedEntropy) -> None:
     with ThreadPoolExecutor(8) as pool:
-        versions = list(pool.map(lambda _: Keyring.load(keyring.path).add_root_key(SystemEntropy()), range(8)))
+        versions = list(pool.map(lambda _: FileKeyring.load(keyring.path).add_root_key(SystemEntropy()), range(8)))
     assert sorted(versions) == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
@@ -135,7 +136,7 @@ def test_a_wrap_opens_for_its_own_context_version_and_keyring_only(
 ) -> None:
     wrapped = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
     keyring.add_root_key(entropy)
-    other = Keyring.create(tmp_path / "other.json", entropy)
+    other = FileKeyring.create(tmp_path / "other.json", entropy)
     for holder, changed in (
         (keyring, WrappedKey(1, wrapped.wrap, "trial OTHER")),
         (keyring, WrappedKey(2, wrapped.wrap, "trial SIRIUS")),
@@ -149,8 +150,8 @@ def test_a_wrap_opens_for_its_own_context_version_and_keyring_only(
 
 
 def test_a_mac_depends_on_purpose_data_and_keyring(keyring: Keyring, tmp_path: Path) -> None:
-    other = Keyring.create(tmp_path / "other.json", ReplayedEntropy(b"other"))
+    other = FileKeyring.create(tmp_path / "other.json", ReplayedEntropy(b"other"))
     macs = {keyring.mac("seed", b"x"), keyring.mac("request", b"x"), keyring.mac("seed", b"y"), other.mac("seed", b"x")}
     assert {len(mac) for mac in macs} == {32}
     assert len(macs) == 4
-    assert keyring.mac("seed", b"x") == Keyring.load(keyring.path).mac("seed", b"x")
+    assert keyring.mac("seed", b"x") == FileKeyring.load(keyring.path).mac("seed", b"x")

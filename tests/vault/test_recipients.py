@@ -10,7 +10,7 @@ from rts.entropy import ReplayedEntropy
 from rts.refusal import Refusal
 from rts.vault import keys_file
 from rts.vault.entries import ListEntry
-from rts.vault.keyring import Keyring
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.keys_file import read_keys, rewrap
 from rts.vault.list_file import ListFileFacts, Manifest, write_list_file
 from rts.vault.offline import open_offline
@@ -64,7 +64,7 @@ def test_a_statistician_opens_one_number_with_no_server(
 
 
 def test_the_keyring_opens_the_list_offline_too(written: ListFileFacts, vault: Vault) -> None:
-    opened = open_offline(written.path, written.keys_path, Keyring.load(vault.keyring.path), untraced)
+    opened = open_offline(written.path, written.keys_path, FileKeyring.load(vault.keyring.path), untraced)
     assert opened.arm_of("R104") == "QZ"
 
 
@@ -78,7 +78,7 @@ def test_a_number_that_the_list_does_not_have_is_refused(written: ListFileFacts,
 def test_a_key_that_is_no_recipient_opens_nothing(
     written: ListFileFacts, successor: tuple[str, Person], tmp_path: Path, entropy: ReplayedEntropy
 ) -> None:
-    other_keyring = Keyring.create(tmp_path / "other.json", entropy)
+    other_keyring = FileKeyring.create(tmp_path / "other.json", entropy)
     for key in (unlock_person_key(successor[0], PASSPHRASE), other_keyring):
         with pytest.raises(Refusal) as refused:
             open_offline(written.path, written.keys_path, key, untraced)
