@@ -55,21 +55,34 @@ def key_context(trial: str, list_id: str) -> str:
     return f"list {trial}/{list_id}"
 
 
-def keys_for(vault: Vault, trial: str, list_id: str, key: WrappedKey, people: Sequence[Person]) -> ListKeys:
+def keys_for(
+    vault: Vault,
+    trial: str,
+    list_id: str,
+    key: WrappedKey,
+    people: Sequence[Person],
+    kept: Sequence[Recipient] = (),
+) -> ListKeys:
     """The recipients of a list whose data key is `key`: the vault's keyring and `people`, each bound to this list.
 
-    Raises Refusal `invalid` for a public key that is none, or a person named twice.
+    A wrap that is among `kept` is taken over: the data key is unwrapped only when somebody is added, so that taking
+    somebody away never waits for a key service. Raises Refusal `invalid` for a public key that is none, or a person
+    named twice.
     """
     ids = [person.person_id for person in people]
     if len(set(ids)) < len(ids):
         raise refuse("invalid", "keys_file.recipients", say("A recipient of a list is named once."), "recipients")
-    data_key = vault.keyring.unwrap(key)
+    wraps = {(each.recipient_id, each.key_version): each for each in kept if each.kind == "person"}
+    added = [person for person in people if (person.person_id, person.key_version) not in wraps]
+    if added:
+        data_key = vault.keyring.unwrap(key)
+        for person in added:
+            wrap = wrap_for_person(data_key, person, key.context)
+            wraps[person.person_id, person.key_version] = Recipient(
+                person.person_id, "person", person.key_version, wrap
+            )
     service = Recipient(vault.keyring.keyring_id, "keyring", key.version, key.wrap)
-    wraps = (
-        Recipient(person.person_id, "person", person.key_version, wrap_for_person(data_key, person, key.context))
-        for person in people
-    )
-    return ListKeys(trial, list_id, (service, *wraps))
+    return ListKeys(trial, list_id, (service, *(wraps[person.person_id, person.key_version] for person in people)))
 
 
 def render_keys(keys: ListKeys) -> bytes:

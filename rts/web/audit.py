@@ -296,6 +296,12 @@ def action_words(*, of_trial: bool) -> dict[str, str]:
             "sign_in.unknown_name": _("Unknown user name tried"),
             "session.ended": _("Signed out"),
             "notice.undelivered": _("Mail not delivered"),
+            "own_key.registered": _("Own key registered"),
+            "own_key.retired": _("Own key retired"),
+            "root_key.added": _("Root key added"),
+            "root_key.rotated": _("Root key rotated"),
+            "root_key.retired": _("Root keys retired"),
+            "audit_key.added": _("Audit key added"),
             "refused": _("Refused"),
         }
     return {
@@ -324,6 +330,7 @@ def action_words(*, of_trial: bool) -> dict[str, str]:
         "list.entry_proved": _("Entry of a list proved"),
         "subject.stratum_corrected": _("Stratification value corrected"),
         "subject.randomised_in_error": _("Randomised in error"),
+        "list.recipients": _("Recipients of a list changed"),
         "lot.released": _("Lot released"),
         "site.gate_passed": _("Site gate passed"),
         "site.opened": _("Site opened"),

@@ -137,16 +137,17 @@ def test_a_wrap_opens_for_its_own_context_version_and_keyring_only(
     wrapped = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
     keyring.add_root_key(entropy)
     other = FileKeyring.create(tmp_path / "other.json", entropy)
-    for holder, changed in (
-        (keyring, WrappedKey(1, wrapped.wrap, "trial OTHER")),
-        (keyring, WrappedKey(2, wrapped.wrap, "trial SIRIUS")),
-        (keyring, WrappedKey(7, wrapped.wrap, "trial SIRIUS")),
-        (keyring, WrappedKey(1, wrapped.wrap[:-1], "trial SIRIUS")),
-        (other, wrapped),
+    for holder, changed, rule in (
+        (keyring, WrappedKey(1, wrapped.wrap, "trial OTHER"), "vault.open"),
+        (keyring, WrappedKey(2, wrapped.wrap, "trial SIRIUS"), "vault.open"),
+        (keyring, WrappedKey(7, wrapped.wrap, "trial SIRIUS"), "keyring.version"),
+        (keyring, WrappedKey(0, wrapped.wrap, "trial SIRIUS"), "keyring.version"),
+        (keyring, WrappedKey(1, wrapped.wrap[:-1], "trial SIRIUS"), "vault.open"),
+        (other, wrapped, "vault.open"),
     ):
         with pytest.raises(Refusal) as refused:
             holder.unwrap(changed)
-        assert (refused.value.code, refused.value.rules) == ("unavailable", ("vault.open",))
+        assert (refused.value.code, refused.value.rules) == ("unavailable", (rule,))
 
 
 def test_a_mac_depends_on_purpose_data_and_keyring(keyring: Keyring, tmp_path: Path) -> None:
@@ -155,3 +156,69 @@ def test_a_mac_depends_on_purpose_data_and_keyring(keyring: Keyring, tmp_path: P
     assert {len(mac) for mac in macs} == {32}
     assert len(macs) == 4
     assert keyring.mac("seed", b"x") == FileKeyring.load(keyring.path).mac("seed", b"x")
+
+
+def test_a_process_that_read_the_file_before_wraps_under_the_newest_root_key(
+    keyring: Keyring, entropy: ReplayedEntropy
+) -> None:
+    FileKeyring.load(keyring.path).add_root_key(entropy)
+    assert keyring.wrap(b"k" * 32, "trial SIRIUS", entropy).version == 2
+
+
+def test_a_rotation_is_under_way_until_the_file_says_that_it_is_finished(
+    keyring: Keyring, entropy: ReplayedEntropy
+) -> None:
+    assert (keyring.root_key_version, keyring.current_root_key) == (1, 1)
+    keyring.add_root_key(entropy)
+    assert (keyring.root_key_version, FileKeyring.load(keyring.path).current_root_key) == (2, 1)
+    keyring.finish_rotation(2, entropy)
+    assert (keyring.root_key_version, FileKeyring.load(keyring.path).current_root_key) == (2, 2)
+
+
+def test_a_retired_root_key_is_gone_from_the_file_and_named_when_it_is_missed(
+    keyring: Keyring, entropy: ReplayedEntropy, tmp_path: Path
+) -> None:
+    old = keyring.wrap(b"k" * 32, "trial SIRIUS", entropy)
+    keyring.add_root_key(entropy)
+    keyring.finish_rotation(2, entropy)
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(keyring.path.read_bytes())
+    copy.chmod(0o600)
+    keyring.retire_root_keys(1)
+    assert keyring.root_keys() == (2,)
+    assert list(json.loads(keyring.path.read_text())["root_keys"]) == ["2"]
+    for holder in (keyring, FileKeyring.load(keyring.path)):
+        with pytest.raises(Refusal, match="Root key 1 was retired") as refused:
+            holder.unwrap(old)
+        assert (refused.value.code, refused.value.rules) == ("unavailable", ("keyring.retired",))
+    assert FileKeyring.load(copy).unwrap(old) == b"k" * 32
+    assert keyring.add_root_key(entropy) == 3
+
+
+def test_the_current_root_key_is_never_retired(keyring: Keyring, entropy: ReplayedEntropy) -> None:
+    keyring.add_root_key(entropy)
+    before = keyring.path.read_bytes()
+    for version in (1, 2):
+        with pytest.raises(ValueError, match="never retired"):
+            keyring.retire_root_keys(version)
+    assert keyring.path.read_bytes() == before
+
+
+def test_a_new_audit_key_signs_once_it_is_put_to_use(keyring: Keyring, entropy: ReplayedEntropy) -> None:
+    running, first = FileKeyring.load(keyring.path), keyring.audit_public_key()
+    assert (keyring.add_audit_key(entropy), keyring.add_audit_key(entropy)) == (2, 2)
+    assert (keyring.audit_keys(), keyring.audit_public_key(), running.audit_public_key()) == ((1, 2), first, first)
+    second = keyring.audit_public_key(2)
+    keyring.use_audit_key(2)
+    assert second != first
+    assert (running.audit_public_key(), running.audit_public_key(1)) == (second, first)
+    with pytest.raises(Refusal) as refused:
+        keyring.audit_public_key(3)
+    assert (refused.value.code, refused.value.rules) == ("not_found", ("keyring.audit_key",))
+
+
+def test_a_file_without_root_keys_is_not_taken_for_one_that_holds_them(keyring: Keyring) -> None:
+    keyring.path.write_text(keyring.path.read_text().replace("rts/keyring/1", "rts/transit-keyring/1"))
+    with pytest.raises(Refusal, match="RTS_KEYS=transit") as refused:
+        FileKeyring.load(keyring.path)
+    assert refused.value.rules == ("keyring.place",)
