@@ -37,7 +37,7 @@ def register_own_key(tx: Transaction, actor: Actor, command: RegisterOwnKey, con
 
     Raises Refusal `invalid` for what is no public key, `conflict` for one that was registered before, by whomever.
     """
-    require(tx, actor, Permission.OWN_KEY)
+    _require_own_key(tx, actor)
     public = read_public_key(command.public_key)
     person = tx.session.get_one(Person, actor.person_id)
     locks.take(tx.session, locks.person(person.username), locks.keys())
@@ -51,7 +51,7 @@ def register_own_key(tx: Transaction, actor: Actor, command: RegisterOwnKey, con
         actor,
         confirmation,
         MEANING,
-        "person_key",
+        "own_key",
         f"{person.username}/{version}",
         record,
         trial=None,
@@ -85,7 +85,10 @@ class RetireOwnKey:
 
 def retire_own_key(tx: Transaction, actor: Actor, command: RetireOwnKey) -> Done:
     """Retire a key: one's own, or as administrator anybody's. Raises Refusal `not_found` for a person without one."""
-    require(tx, actor, Permission.OWN_KEY if command.username == actor.name else Permission.ACCOUNTS)
+    if command.username == actor.name:
+        _require_own_key(tx, actor)
+    else:
+        require(tx, actor, Permission.ACCOUNTS)
     if not command.reason.strip():
         raise refuse("invalid", "reason.missing", say("Give the reason."), "reason")
     person = person_named(tx, command.username)
@@ -110,6 +113,12 @@ def follow_roles(tx: Transaction, actor: Actor, person: Person, trials: list[Tri
     if not _trials_seen_by(tx, person):
         _retire(tx, found, actor, "the person is no unblinded statistician any longer")
     renew_recipients(tx, trials)
+
+
+def _require_own_key(tx: Transaction, actor: Actor) -> None:
+    """An own key belongs to a person, not to a trial: the right to one is held in whichever trial gives it."""
+    trials = [grant.trial_id for grant in actor.grants_of(Permission.OWN_KEY)]
+    require(tx, actor, Permission.OWN_KEY, tx.session.get(Trial, trials[0]) if trials else None)
 
 
 def live_key(tx: Transaction, person: Person) -> PersonKey | None:

@@ -85,6 +85,7 @@ def run_checks(
                     done += 1
                     progress(done, total, "checking")
                 opened[trial.code] = view.opener.openings
+        findings += signatures.own_keys_are_signed(tx)
         findings += trails.installation_trail_is_whole(tx)
         progress(total, total, "checking")
     facts = {"findings": len(findings), "rules": sorted({found.rule for found in findings})}
