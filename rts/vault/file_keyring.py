@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -92,8 +93,8 @@ class FileKeyring(Keyring):
 
         self._change(without)
 
-    def _plain(self, name: str, kept: bytes) -> bytes:
-        return kept
+    def _plain(self, name: str, kept: Callable[[Keys], bytes]) -> bytes:
+        return kept(self._keys)
 
     def _sealed(self, name: str, key: bytes, entropy: Entropy) -> bytes:
         return key

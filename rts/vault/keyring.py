@@ -99,7 +99,7 @@ class Keyring(ABC):
         """HMAC-SHA-256 of `data` under the server key, for one purpose only (32 bytes)."""
         if not purpose or "\x00" in purpose:
             raise ValueError("a purpose is a text without NUL")
-        server_key = self._plain("server key", self._keys.server_key)
+        server_key = self._plain("server key", the_server_key)
         return hmac.digest(server_key, purpose.encode() + b"\x00" + data, "sha256")
 
     def sign_checkpoint(self, body: bytes) -> bytes:
@@ -142,12 +142,12 @@ class Keyring(ABC):
         self._change(lambda keys: replace(keys, current_audit_key=version))
 
     def _audit_key(self, version: int) -> Ed25519PrivateKey:
-        seed = self._plain(f"audit key {version}", self._keys.audit_keys[version])
+        seed = self._plain(f"audit key {version}", the_audit_key(version))
         return Ed25519PrivateKey.from_private_bytes(seed)
 
     @abstractmethod
-    def _plain(self, name: str, kept: bytes) -> bytes:
-        """The key called `name`, from what the file holds of it."""
+    def _plain(self, name: str, kept: Callable[[Keys], bytes]) -> bytes:
+        """The key called `name`; `kept` finds what the file holds of it."""
 
     @abstractmethod
     def _sealed(self, name: str, key: bytes, entropy: Entropy) -> bytes:
@@ -161,6 +161,16 @@ class Keyring(ABC):
 
     def _change(self, change_keys: Callable[[Keys], Keys]) -> None:
         self._keys = keyring_file.change(self.path, self.FORMAT, change_keys)
+
+
+def the_server_key(keys: Keys) -> bytes:
+    """What the file holds of the server key."""
+    return keys.server_key
+
+
+def the_audit_key(version: int) -> Callable[[Keys], bytes]:
+    """What finds that which the file holds of the audit key `version`."""
+    return lambda keys: keys.audit_keys[version]
 
 
 def retired_root_key(version: int) -> Refusal:

@@ -6,6 +6,7 @@ first needed and kept in memory, as data keys are: a service that was lost stops
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -14,7 +15,7 @@ from rts.entropy import Entropy
 from rts.refusal import Refusal, refuse, say
 from rts.vault import keyring_file
 from rts.vault.boxes import KEY_BYTES, cannot_open
-from rts.vault.keyring import Keyring
+from rts.vault.keyring import Keyring, the_audit_key, the_server_key
 from rts.vault.keyring_file import TRANSIT_FORMAT, Keys
 from rts.vault.sealed import WrappedKey
 from rts.vault.transit import Transit, version_of
@@ -76,9 +77,10 @@ class TransitKeyring(Keyring):
 
     def finish_rotation(self, version: int, entropy: Entropy) -> None:
         """Wrap the keys in the file anew, and note that everything is wrapped by the root key `version` now."""
-        kept = self._read_again()
-        audit_keys = {number: self._renewed(f"audit key {number}", key) for number, key in kept.audit_keys.items()}
-        server_key = self._renewed("server key", kept.server_key)
+        audit_keys = {
+            number: self._renewed(f"audit key {number}", the_audit_key(number)) for number in self.audit_keys()
+        }
+        server_key = self._renewed("server key", the_server_key)
         self._change(
             lambda keys: replace(
                 keys, current_root_key=version, audit_keys=keys.audit_keys | audit_keys, server_key=server_key
@@ -95,15 +97,17 @@ class TransitKeyring(Keyring):
             raise ValueError("the current root key is never retired")
         self._transit.allow_from(last + 1)
 
-    def _plain(self, name: str, kept: bytes) -> bytes:
+    def _plain(self, name: str, kept: Callable[[Keys], bytes]) -> bytes:
         if name not in self._opened:
-            self._opened[name] = self._transit.decrypt(kept.decode("ascii", "replace"), self._binding(name))
+            # A rotation may have wrapped it anew since this process read the file, and retired what it was wrapped by.
+            wrap = kept(self._read_again())
+            self._opened[name] = self._transit.decrypt(wrap.decode("ascii", "replace"), self._binding(name))
         return self._opened[name]
 
     def _sealed(self, name: str, key: bytes, entropy: Entropy) -> bytes:
         return self._transit.encrypt(key, self._binding(name)).encode("ascii")
 
-    def _renewed(self, name: str, kept: bytes) -> bytes:
+    def _renewed(self, name: str, kept: Callable[[Keys], bytes]) -> bytes:
         return self._transit.encrypt(self._plain(name, kept), self._binding(name)).encode("ascii")
 
     def _binding(self, context: str) -> bytes:
