@@ -10,11 +10,14 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +97,17 @@ class OpenBao:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile it takes connections and says nothing, as a machine that hangs."""
+        if self._process is None:
+            raise RuntimeError("it does not run")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def ask(self, method: str, path: str, body: object = None, *, namespace: str = "") -> dict[str, Any]:
         """Do something with the root token; returns what came back."""
