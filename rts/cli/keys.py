@@ -11,16 +11,27 @@ from rts.cli.door import Group, OfflineCommand, settings, show_json
 from rts.cli.files import read_text
 from rts.cli.installations import OPERATOR, ask_password, opened_store, signed_in
 from rts.cli.progress import shown_progress
-from rts.conduct.own_keys import RegisterOwnKey, RetireOwnKey, register_own_key, retire_own_key
+from rts.conduct.own_keys import (
+    RegisterOwnKey,
+    RetireOwnKey,
+    fingerprint_of,
+    register_own_key,
+    retire_own_key,
+)
 from rts.conduct.perform import Done, perform
 from rts.conduct.rotating_keys import Wrapped, retire_root_key, rotate_audit_key, rotate_root_key, wrapped_by_version
 from rts.entropy import SystemEntropy
 from rts.refusal import Refusal
 from rts.store.tables import PersonKey
 from rts.vault import atomic_files
-from rts.vault.person_keys import create_person_key, grouped, read_public_key
+from rts.vault.person_keys import create_person_key
 
 COPY_THE_KEYRING = "Copy the keyring {path} now, before anything else, as you did when it was made."
+
+
+def in_groups(fingerprint: str) -> str:
+    """A fingerprint in groups of four, as the pages show it, to be compared by eye."""
+    return " ".join(fingerprint[at : at + 4] for at in range(0, len(fingerprint), 4))
 
 
 @click.group(cls=Group)
@@ -149,14 +160,14 @@ def new(file: Path, passphrase_file: Path | None) -> None:
         raise
     click.echo(f"private key   {file}   keep it, and a copy apart; without it and its passphrase it opens nothing")
     click.echo(f"public key    {public_file}   register this one")
-    click.echo(f"fingerprint   {grouped(read_public_key(public_text).fingerprint)}")
+    click.echo(f"fingerprint   {in_groups(fingerprint_of(public_text))}")
 
 
 @person.command("fingerprint", cls=OfflineCommand)
 @click.argument("file", type=click.Path(path_type=Path))
-def fingerprint(file: Path) -> None:
+def show_fingerprint(file: Path) -> None:
     """Print the fingerprint of the public key in FILE, to compare it with what a page or a person says."""
-    click.echo(grouped(read_public_key(read_text(file)).fingerprint))
+    click.echo(in_groups(fingerprint_of(read_text(file))))
 
 
 @person.command("register")
@@ -166,7 +177,7 @@ def fingerprint(file: Path) -> None:
 def register(file: Path, username: str, password_file: Path | None) -> None:
     """Register the public key in FILE: the lists of one's trials are sealed to it, and to no earlier one."""
     text = read_text(file)
-    public = read_public_key(text)
+    fingerprint = in_groups(fingerprint_of(text))
     with (
         opened_store() as store,
         signed_in(store, username, ask_password(password_file, f"Password of {username}")) as signatory,
@@ -174,7 +185,7 @@ def register(file: Path, username: str, password_file: Path | None) -> None:
         done: Done = perform(
             store, register_own_key, signatory.actor, RegisterOwnKey(text), confirmation=signatory.confirmation
         )
-    click.echo(f"Registered as key {done.ids['version']} of {username}. Compare: {grouped(public.fingerprint)}")
+    click.echo(f"Registered as key {done.ids['version']} of {username}. Compare: {fingerprint}")
 
 
 @person.command("retire")
@@ -210,4 +221,4 @@ def list_people(as_json: bool) -> None:
         return
     for row in rows:
         state = f"retired {row['retired_at']}" if row["retired_at"] else "in use"
-        click.echo(f"{row['person']:24} key {row['version']}   {state}   {grouped(str(row['fingerprint']))}")
+        click.echo(f"{row['person']:24} key {row['version']}   {state}   {in_groups(str(row['fingerprint']))}")

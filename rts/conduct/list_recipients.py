@@ -52,7 +52,7 @@ def renew_keys_file(tx: Transaction, found: ListFile) -> bool:
     The caller holds the lock of keys. A file that is missing or damaged is made whole again.
     """
     trial, vault = found.trial, tx.store.vault
-    path = keys_path(tx, found)
+    path = keys_path(tx, trial, found)
     key = key_from_text(found.data_key)
     people = who_may_open(tx, trial)
     kept = _keys_in(path)
@@ -71,8 +71,8 @@ def renew_keys_file(tx: Transaction, found: ListFile) -> bool:
 
 @dataclass(frozen=True)
 class ListRecipient:
-    """Someone who can open a list offline. `username` is empty for the service; `is_live` is False for a person whose
-    key is none of the registered ones that are live.
+    """Someone who can open a list offline. `username` is empty for the service; so is `fingerprint` (hex), and for a
+    key that was never registered. `is_live` is False for a person's key that is not in use, and for another service.
     """
 
     username: str
@@ -82,7 +82,7 @@ class ListRecipient:
     is_live: bool
 
 
-def recipients_of(tx: Transaction, found: ListFile) -> list[ListRecipient]:
+def recipients_of(tx: Transaction, trial: Trial, found: ListFile) -> list[ListRecipient]:
     """Who can open a list, as its keys file says. Raises Refusal when the file is missing or damaged."""
     named = {
         (person.username, held.version): (person, held)
@@ -91,7 +91,7 @@ def recipients_of(tx: Transaction, found: ListFile) -> list[ListRecipient]:
         )
     }
     rows = []
-    for recipient in read_keys(keys_path(tx, found)).recipients:
+    for recipient in read_keys(keys_path(tx, trial, found)).recipients:
         if recipient.kind == "keyring":
             rows.append(ListRecipient("", "", recipient.key_version, "", recipient.recipient_id == _keyring_id(tx)))
             continue
@@ -108,9 +108,9 @@ def recipients_of(tx: Transaction, found: ListFile) -> list[ListRecipient]:
     return rows
 
 
-def keys_path(tx: Transaction, found: ListFile) -> Path:
+def keys_path(tx: Transaction, trial: Trial, found: ListFile) -> Path:
     """Where the keys file of a list is."""
-    return tx.store.lists / found.trial.code / f"{found.list_id}.keys"
+    return tx.store.lists / trial.code / f"{found.list_id}.keys"
 
 
 def _keyring_id(tx: Transaction) -> str:

@@ -75,6 +75,11 @@ def register_own_key(tx: Transaction, actor: Actor, command: RegisterOwnKey, con
     return Done("register_own_key", {"person": person.username, "version": str(version)})
 
 
+def fingerprint_of(public_key: str) -> str:
+    """The fingerprint (hex) of a public key in PEM form. Raises Refusal as `read_public_key` does."""
+    return read_public_key(public_key).fingerprint
+
+
 @dataclass(frozen=True)
 class RetireOwnKey:
     """Retire the live key of `username`: lists are sealed to it no longer."""

@@ -184,7 +184,7 @@ def rotate_root_key(store: Store, actor: Actor, progress: Progress, *, add_only:
             (key_from_text(row.data_key).context, RewrapDataKey(row.__tablename__, row.id))
             for row in _rows_with_data_keys(tx)
         ]
-        known = {keys_path(tx, found) for found in tx.session.scalars(select(ListFile))}
+        known = {keys_path(tx, found.trial, found) for found in tx.session.scalars(select(ListFile))}
     unknown = [path for path in _keys_files(store) if path not in known]
     steps: list[tuple[str, Callable[..., Any], Any]] = [(name, rewrap_data_key, command) for name, command in rows]
     steps += [

@@ -138,11 +138,6 @@ def _public_key(text: str) -> X25519PublicKey:
     return key
 
 
-def grouped(fingerprint: str) -> str:
-    """A fingerprint in groups of four, as command and page show it to be compared by eye."""
-    return " ".join(fingerprint[at : at + 4] for at in range(0, len(fingerprint), 4))
-
-
 def wrap_for_person(data_key: bytes, person: Person, context: str) -> bytes:
     """`data_key` encrypted to the person, bound to `context` and to the person's id and key version.
 

@@ -141,7 +141,7 @@ def test_with_the_service_gone_the_code_break_tells_the_offline_route_within_sec
     words = words_of(answer)
     assert "The code was not opened and nothing is shown" in words
     assert "does not answer" in words
-    assert "rts list open LIST --number RANDOMISATION-NUMBER --key" in words
+    assert "rts list open LIST --number RANDOMISATION-NUMBER --key KEY" in words
     assert not any(treatment.name in answer.text for treatment in kept.stage.definition.treatments)
     changed = {table for table, rows in kept.rows().items() if rows != before[table]}
     assert changed <= {"sign_in_attempt"}

@@ -17,7 +17,7 @@ from rts.vault.file_keyring import FileKeyring
 from rts.vault.keys_file import keys_for, read_keys, replace_keys, rewrap
 from rts.vault.list_file import ListFileFacts, Manifest, write_list_file
 from rts.vault.offline import open_offline
-from rts.vault.person_keys import Person, PublicKey, create_person_key, grouped, read_public_key, unlock_person_key
+from rts.vault.person_keys import Person, PublicKey, create_person_key, read_public_key, unlock_person_key
 from rts.vault.sealed import WrappedKey
 from rts.vault.vault import Vault
 
@@ -234,7 +234,6 @@ def test_a_fingerprint_is_the_same_however_the_key_was_pasted(statistician: tupl
     expected = PublicKey(pem, hashlib.sha256(raw).hexdigest())
     assert read_public_key(pem) == expected
     assert read_public_key("\n\n" + pem.replace("\n", "\r\n") + "\n") == expected
-    assert grouped("0123456789ab") == "0123 4567 89ab"
 
 
 LOW_ORDER = [0, 1, 325606250916557431795983626356110631294008115727848805560023387167927233504]
