@@ -14,9 +14,14 @@ from rts.store.database import open_engine, upgrade
 from rts.store.tables import Installation
 
 NEW_KEYRING = """A new keyring was made: {path}
-Whoever has it together with the database can read every allocation; without it the service can read none.
+{whoever} can read every allocation; without it the service can read none.
 Copy it now to a safe place of its own, never beside a backup of the database, and compare the copies (sha256sum).
 Repeat this whenever a key is added."""
+
+WHOEVER = {
+    "file": "Whoever has it together with the database",
+    "transit": "Whoever has it together with the database and the use of the key service",
+}
 
 
 @click.group(cls=Group)
@@ -57,7 +62,7 @@ def install(chosen: Settings, environment: str | None) -> None:
         store.engine.dispose()
     click.echo(f"The database is up to date ({found} installation).", err=True)
     if is_new_keyring:
-        click.echo(NEW_KEYRING.format(path=keyring.resolve()), err=True)
+        click.echo(NEW_KEYRING.format(path=keyring.resolve(), whoever=WHOEVER[chosen.keys]), err=True)
 
 
 @db.command("upgrade")

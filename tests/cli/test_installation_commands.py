@@ -21,40 +21,6 @@ from tests.cli.conftest import Rts
 from tests.store.damage import damage
 from tests.world import World
 
-PASSWORD = "correct horse battery staple"
-PEOPLE = (
-    ("statistician.one", "Chen Lihua", "statistician"),
-    ("statistician.two", "Marta Novak", "statistician"),
-    ("manager", "Zhao Min", "trial_manager"),
-)
-
-
-@pytest.fixture
-def place(database_url: str, tmp_path: Path) -> tuple[object, ...]:
-    """The options that name the installation of this test."""
-    return ("--database", database_url, "--keyring", tmp_path / "keyring.json", "--lists", tmp_path / "lists")
-
-
-@pytest.fixture
-def password_file(tmp_path: Path) -> Path:
-    path = tmp_path / "password"
-    path.write_text(f"{PASSWORD}\n", "utf-8")
-    return path
-
-
-@pytest.fixture
-def ready(rts: Rts, place: tuple[object, ...], password_file: Path) -> tuple[object, ...]:
-    """A training installation with SIRIUS loaded and three people; returns the options that name it."""
-    assert rts("db", "upgrade", "--environment", "training", *place).exit_code == 0
-    assert rts("trial", "load", "sirius", "--from", "2026-01-01", *place).exit_code == 0
-    for username, name, role in PEOPLE:
-        result = rts(
-            "user", "add", username, "--name", name, "--organisation", "Sponsor", "--email", f"{username}@example.org",
-            "--role", role, "--trial", "SIRIUS", "--password-file", password_file, "--keep-password", *place,
-        )  # fmt: skip
-        assert result.exit_code == 0, result.output
-    return place
-
 
 def test_the_first_run_makes_a_keyring_for_the_owner_alone_and_says_how_to_keep_it(
     rts: Rts, place: tuple[object, ...], tmp_path: Path
