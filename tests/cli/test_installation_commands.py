@@ -19,7 +19,7 @@ from rts.vault.file_keyring import FileKeyring
 from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
 from tests.store.damage import damage
-from tests.world import World
+from tests.world import PASSWORD, World
 
 
 def test_the_first_run_makes_a_keyring_for_the_owner_alone_and_says_how_to_keep_it(
