@@ -63,11 +63,11 @@ class Transit:
     namespace: str = ""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.address)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        scheme, host = _scheme_and_host(self.address)
+        if scheme not in {"http", "https"} or not host:
             message = say("RTS_TRANSIT_ADDRESS is an address such as https://bao.example.org:8200.")
             raise refuse("invalid", "transit.address", message, "RTS_TRANSIT_ADDRESS")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        if scheme == "http" and host not in LOOPBACK:
             message = say("RTS_TRANSIT_ADDRESS begins with https://: data keys never cross a network in the open.")
             raise refuse("invalid", "transit.address", message, "RTS_TRANSIT_ADDRESS")
 
@@ -111,7 +111,7 @@ class Transit:
         """The versions of the key that decrypt, the oldest first. Raises Refusal `unavailable` as `encrypt` does."""
         facts = self._data(self._ask("GET", f"keys/{quote(self.key)}"))
         oldest, newest = facts.get("min_decryption_version"), facts.get("latest_version")
-        if not isinstance(oldest, int) or not isinstance(newest, int) or not 0 <= oldest <= newest:
+        if not isinstance(oldest, int) or not isinstance(newest, int) or not 0 <= oldest <= newest or newest < 1:
             raise self._not_understood()
         return tuple(range(max(oldest, 1), newest + 1))
 
@@ -243,6 +243,15 @@ def version_of(wrap: str) -> int:
     """The version of the root key that made `wrap`; 0 for a text that is no wrap."""
     found = WRAP.fullmatch(wrap)
     return int(found[1]) if found else 0
+
+
+def _scheme_and_host(address: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(address)
+        # Asked for here, since a port that is none is found only when it is read.
+        return (parts.scheme, parts.hostname or "") if parts.port != 0 else ("", "")
+    except ValueError:
+        return "", ""
 
 
 def _base64(value: bytes) -> str:

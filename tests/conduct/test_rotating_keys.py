@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from sqlalchemy import select
@@ -22,6 +23,7 @@ from rts.conduct.rotating_keys import (
     rotate_root_key,
     wrapped_by_version,
 )
+from rts.conduct.unblinding import Unblinded, UnblindSubject, unblind_subject
 from rts.entropy import ReplayedEntropy, SystemEntropy
 from rts.installation import open_store
 from rts.refusal import Refusal
@@ -141,6 +143,36 @@ def test_a_process_that_runs_meanwhile_goes_on_with_what_it_has_in_memory(world:
 
     assert world.dispense(subject).startswith("K")
     assert versions(world) == {4: Wrapped(DATA_KEYS, KEYS_FILES)}
+    assert run_checks(world.store) == []
+
+
+def test_rotations_beside_a_service_at_work_disturb_nothing(world: World) -> None:
+    """Each side has a database connection and a keyring of its own, and neither waits for the other to be done."""
+    subject = world.randomise("CN02")
+    other = another_process(world)
+    failed: list[BaseException] = []
+
+    def rotate_again_and_again() -> None:
+        try:
+            for _ in range(3):
+                rotate_root_key(other, OPERATOR, unheard)
+            retire_root_key(other, OPERATOR, 2)
+        except Refusal as refusal:
+            failed.append(refusal)
+
+    rotations = Thread(target=rotate_again_and_again)
+    rotations.start()
+    looks = 0
+    while rotations.is_alive() or looks < 3:
+        command = UnblindSubject("SIRIUS", subject, "a look while keys are rotated", False)
+        assert isinstance(world.do(unblind_subject, "physician.cn02", command, sign=True), Unblinded)
+        looks += 1
+    rotations.join()
+    other.engine.dispose()
+
+    assert failed == []
+    assert versions(world) == {4: Wrapped(DATA_KEYS, KEYS_FILES)}
+    assert world.store.vault.keyring.root_keys() == (3, 4)
     assert run_checks(world.store) == []
 
 

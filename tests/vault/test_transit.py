@@ -249,7 +249,17 @@ def test_a_sealed_server_and_one_that_is_gone_are_told_apart(tmp_path: Path, ent
 
 
 @pytest.mark.parametrize(
-    "address", ["", "bao.example.org", "ftp://bao.example.org", "http://bao.example.org:8200", "https://"]
+    "address",
+    [
+        "",
+        "bao.example.org",
+        "ftp://bao.example.org",
+        "http://bao.example.org:8200",
+        "https://",
+        "https://bao.example.org:port",
+        "https://bao.example.org:0",
+        "https://[bao",
+    ],
 )
 def test_an_address_that_is_none_or_would_send_keys_in_the_open_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
@@ -352,6 +362,7 @@ def test_a_code_break_waits_for_seconds_not_minutes() -> None:
         (_answer("200 OK", b'{"data": {"latest_version": "2", "min_decryption_version": 1}}'), "transit.answer"),
         (_answer("200 OK", b'["data"]'), "transit.answer"),
         (_answer("200 OK", b'{"data": {"latest_version": 1, "min_decryption_version": 2}}'), "transit.answer"),
+        (_answer("200 OK", b'{"data": {"latest_version": 0, "min_decryption_version": 0}}'), "transit.answer"),
         (_answer("307 Temporary Redirect", b""), "transit.failed"),
         (_answer("403 Forbidden", b"{}"), "transit.denied"),
         (_answer("404 Not Found", b'{"errors":[]}'), "transit.missing"),
