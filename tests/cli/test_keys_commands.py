@@ -47,8 +47,11 @@ def test_a_statistician_makes_a_key_registers_it_and_opens_a_list_where_there_is
     fingerprint = made.stdout.splitlines()[2].removeprefix("fingerprint").strip()
     signed = ("--as", "statistician.one", "--password-file", password_file, *ready)
     registered = rts("keys", "person", "register", "my.public.pem", *signed)
+    approved_document = ("--known-to", "the unblinded statisticians", "--document", "plan 1.0")
+    specified = rts("list", "specify", "SIRIUS", "SIRIUS-R1", *approved_document, *signed)
     generated = rts("list", "generate", "SIRIUS", "SIRIUS-R1", *signed)
-    assert [made.exit_code, registered.exit_code, generated.exit_code] == [0, 0, 0], registered.output
+    codes = [result.exit_code for result in (made, registered, specified, generated)]
+    assert codes == [0, 0, 0, 0], registered.output + specified.output + generated.output
     assert registered.stdout == f"Registered as key 1 of statistician.one. Compare: {fingerprint}\n"
     assert re.fullmatch(r"([0-9a-f]{4} ){15}[0-9a-f]{4}", fingerprint)
     assert rts("keys", "person", "fingerprint", "my.public.pem").stdout == f"{fingerprint}\n"

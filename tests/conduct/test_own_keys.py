@@ -119,6 +119,7 @@ def test_a_list_generated_later_is_sealed_to_everybody_with_a_key(world: World) 
     with world.store.transaction(write=True) as tx:
         tx.session.scalars(select(ListFile).where(ListFile.list_id == "SIRIUS-R1")).one().state = "withdrawn"
 
+    world.stage.specify("SIRIUS-R1")
     world.do(generate_list, ONE, GenerateList("SIRIUS", "SIRIUS-R1"), sign=True)
 
     assert recipients(world, "SIRIUS-R1-2") == [(TWO, 1)]
