@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,15 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("var"), description="Folder for what the other paths do not name.")
     database: str = Field(default="", description="sqlite:///FILE or postgresql://USER@HOST/NAME.")
     keyring: Path | None = Field(default=None, description="The keyring file (mode 0600).")
+    keys: Literal["file", "transit"] = Field(
+        default="file", description="Where the root keys are: in the keyring file, or in a key service."
+    )
+    transit_address: str = Field(default="", description="The key service: OpenBao or HashiCorp Vault.")
+    transit_mount: str = Field(default="transit", description="Where its transit engine is mounted.")
+    transit_key: str = Field(default="rts", description="The engine's key that is the root key.")
+    transit_token_file: Path | None = Field(default=None, description="The file that holds the token, not the token.")
+    transit_ca_file: Path | None = Field(default=None, description="Certificates to trust; the system's if none.")
+    transit_namespace: str = ""
     lists: Path | None = Field(default=None, description="Folder of the sealed list files.")
     environment: str = Field(
         default="production", description="production, training or test; fixed when the database is set up."

@@ -138,18 +138,31 @@ def race(
     return got
 
 
-def _die_before(store: Store, statement: int) -> None:
-    """Kill this process, as the system would, before it sends its `statement`th SQL statement (commits included)."""
-    sent = 0
+def die_before(store: Store, step: int, *, files: bool = False) -> None:
+    """Kill this process, as the system would, before it sends its `step`th SQL statement (commits included). With
+    `files`, flushing a file and putting it in its place are steps as well.
+    """
+    taken = 0
 
     def count(*_arguments: Any) -> None:
-        nonlocal sent
-        sent += 1
-        if sent == statement:
+        nonlocal taken
+        taken += 1
+        if taken == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     event.listen(store.engine, "before_cursor_execute", count)
     event.listen(store.engine, "commit", count)
+    if files:
+        os.fsync = _counted(os.fsync, count)
+        Path.replace = _counted(Path.replace, count)  # type: ignore[method-assign]
+
+
+def _counted(original: Any, count: Any) -> Any:
+    def counted(*arguments: Any) -> Any:
+        count()
+        return original(*arguments)
+
+    return counted
 
 
 @contextmanager
@@ -171,7 +184,7 @@ def dies_before(place: Place, request: Request, statement: int) -> bool:
 
     def work() -> None:
         store = place.open()
-        _die_before(store, statement)
+        die_before(store, statement)
         request.do(store)
 
     with forked(work) as status:

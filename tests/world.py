@@ -46,6 +46,7 @@ from rts.rehearsal.staging import Stage, stage_trial
 from rts.store.tables import AuditDetail, AuditEvent, Base, Dispensing, Shipment, Subject
 from rts.store.transaction import Store, Transaction
 from rts.trial.shipped import shipped_definition
+from rts.vault.transit import Transit
 from rts.vault.vault import Opener
 
 PASSWORD = "correct horse battery staple"
@@ -59,6 +60,7 @@ class World:
 
     stage: Stage
     clock: HeldClock
+    transit: Transit | None = None
 
     @classmethod
     def make(
@@ -73,6 +75,7 @@ class World:
         seeds: dict[str, str] | None = None,
         plans: tuple[str, ...] | None = None,
         entropy_seed: bytes = b"tests",
+        transit: Transit | None = None,
     ) -> World:
         """Stage SIRIUS (or the given texts) on a migrated database; people at `sites`, no site open, no lot
         released.
@@ -84,6 +87,7 @@ class World:
             folder / "keyring.json",
             folder / "lists",
             create_keyring=True,
+            transit=transit,
             clock=clock,
             entropy=ReplayedEntropy(entropy_seed),
         )
@@ -98,17 +102,21 @@ class World:
             seeds=seeds,
             plans=plans,
         )
-        return cls(stage, clock)
+        return cls(stage, clock, transit)
 
     def copy(self, database_url: str, folder: Path) -> World:
-        """This world with a copy of its keyring and lists in `folder`, on `database_url`, a copy of its database."""
+        """This world with a copy of its keyring and lists in `folder`, on `database_url`, a copy of its database: as
+        another process finds it, with no key in memory.
+        """
         shutil.copytree(self.store.lists, folder / "lists")
         shutil.copy2(self.store.lists.parent / "keyring.json", folder / "keyring.json")
         clock = HeldClock(self.clock.now())
         # Another stream: the old one from its beginning would repeat nonces and message ids.
         entropy = ReplayedEntropy(b"copied")
-        store = open_store(database_url, folder / "keyring.json", folder / "lists", clock=clock, entropy=entropy)
-        return World(replace(self.stage, store=store, people=dict(self.stage.people)), clock)
+        store = open_store(
+            database_url, folder / "keyring.json", folder / "lists", transit=self.transit, clock=clock, entropy=entropy
+        )
+        return World(replace(self.stage, store=store, people=dict(self.stage.people)), clock, self.transit)
 
     def __enter__(self) -> World:
         return self

@@ -42,12 +42,14 @@ class Permission(StrEnum):
     LIST_APPROVE = "list_approve"
     LIST_ACTIVATE = "list_activate"
     SEALED_VIEW = "sealed_view"
+    OWN_KEY = "own_key"
     # installation
     AUDIT_VIEW = "audit_view"
     ACCOUNTS = "accounts"
     JOBS_VIEW = "jobs_view"
     JOBS_RUN = "jobs_run"
     CLOCK_MOVE = "clock_move"
+    KEYS_ROTATE = "keys_rotate"
 
 
 class Role(StrEnum):
@@ -92,7 +94,16 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     ),
     Role.SPONSOR_CONTACT: frozenset({P.TRIAL_VIEW}),
     Role.STATISTICIAN: frozenset(
-        {P.TRIAL_VIEW, P.DEFINITION_LOAD, P.LIST_VIEW, P.LIST_GENERATE, P.LIST_APPROVE, P.SEALED_VIEW, P.AUDIT_VIEW}
+        {
+            P.TRIAL_VIEW,
+            P.DEFINITION_LOAD,
+            P.LIST_VIEW,
+            P.LIST_GENERATE,
+            P.LIST_APPROVE,
+            P.SEALED_VIEW,
+            P.OWN_KEY,
+            P.AUDIT_VIEW,
+        }
     ),
     Role.AUDITOR: frozenset({P.TRIAL_VIEW, P.SITE_VIEW, P.SUPPLY_VIEW, P.AUDIT_VIEW, P.JOBS_VIEW}),
     Role.ADMINISTRATOR: frozenset({P.ACCOUNTS, P.JOBS_VIEW, P.JOBS_RUN, P.CLOCK_MOVE}),
@@ -106,6 +117,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             P.ACCOUNTS,
             P.CLOCK_MOVE,
             P.JOBS_RUN,
+            P.KEYS_ROTATE,
         }
     ),
 }

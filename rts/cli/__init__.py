@@ -11,6 +11,7 @@ from rts.cli.audit_trail import audit
 from rts.cli.checking import check
 from rts.cli.databases import db
 from rts.cli.door import Door
+from rts.cli.keys import keys
 from rts.cli.lists import lists
 from rts.cli.people import user
 from rts.cli.rehearsing import demo, rehearse, trace
@@ -34,5 +35,5 @@ def main() -> None:
     os.umask(0o077)
 
 
-for command in (trial, lists, supply, db, user, audit, check, serve, scheduler, rehearse, demo, trace):
+for command in (trial, lists, supply, db, user, keys, audit, check, serve, scheduler, rehearse, demo, trace):
     main.add_command(command)

@@ -70,11 +70,14 @@ def checkpoint(trial: str | None, out: Path | None) -> None:
 
 
 @audit.command("key")
+@click.option(
+    "--version", type=click.IntRange(min=1), help="An older one, for older checkpoints. Default: the one that signs."
+)
 @OUT
-def key(out: Path | None) -> None:
+def key(version: int | None, out: Path | None) -> None:
     """Print the public key of the checkpoints. Hand it over once, in person: an export never brings it."""
     with opened_store() as store:
-        _write(store.vault.keyring.audit_public_key().splitlines(keepends=True), out)
+        _write(store.vault.keyring.audit_public_key(version).splitlines(keepends=True), out)
 
 
 @audit.command("verify", cls=OfflineCommand)

@@ -8,15 +8,20 @@ from sqlalchemy import inspect, select
 from rts.cli.door import Group, settings, sqlite_file
 from rts.cli.installations import OPERATOR
 from rts.conduct.installing import ENVIRONMENTS, set_up
-from rts.installation import open_store
+from rts.installation import open_installation
 from rts.settings import Settings
 from rts.store.database import open_engine, upgrade
 from rts.store.tables import Installation
 
 NEW_KEYRING = """A new keyring was made: {path}
-Whoever has it together with the database can read every allocation; without it the service can read none.
+{whoever} can read every allocation; without it the service can read none.
 Copy it now to a safe place of its own, never beside a backup of the database, and compare the copies (sha256sum).
 Repeat this whenever a key is added."""
+
+WHOEVER = {
+    "file": "Whoever has it together with the database",
+    "transit": "Whoever has it together with the database and the use of the key service",
+}
 
 
 @click.group(cls=Group)
@@ -47,7 +52,7 @@ def install(chosen: Settings, environment: str | None) -> None:
     is_first_run = (file is not None and not file.exists()) or not _is_set_up(address)
     # A keyring is made for a new installation only: for one that has data, a fresh keyring would open nothing.
     is_new_keyring = is_first_run and not keyring.exists()
-    store = open_store(address, keyring, chosen.lists_path, create_keyring=is_first_run)
+    store = open_installation(chosen, create_keyring=is_first_run)
     try:
         upgrade(address)
         if is_first_run or environment is not None:
@@ -57,7 +62,7 @@ def install(chosen: Settings, environment: str | None) -> None:
         store.engine.dispose()
     click.echo(f"The database is up to date ({found} installation).", err=True)
     if is_new_keyring:
-        click.echo(NEW_KEYRING.format(path=keyring.resolve()), err=True)
+        click.echo(NEW_KEYRING.format(path=keyring.resolve(), whoever=WHOEVER[chosen.keys]), err=True)
 
 
 @db.command("upgrade")

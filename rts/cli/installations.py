@@ -17,7 +17,7 @@ from rts.access.signatures import refuse_unconfirmed
 from rts.cli.door import settings, sqlite_file
 from rts.cli.files import read_text
 from rts.conduct.perform import perform
-from rts.installation import follow_recorded_clock, open_store
+from rts.installation import follow_recorded_clock, open_installation
 from rts.refusal import refuse, say
 from rts.store.transaction import Store
 
@@ -43,7 +43,7 @@ def opened_store() -> Iterator[Store]:
         # SQLite would make an empty one, and a slip of the pen would look like a lost trial.
         message = say("There is no database %(file)s. Check the address, or run rts db upgrade.", file=file)
         raise refuse("not_found", "database.missing", message, "database")
-    store = open_store(chosen.database_address, chosen.keyring_path, chosen.lists_path)
+    store = open_installation(chosen)
     try:
         follow_recorded_clock(store)
         yield store

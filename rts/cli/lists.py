@@ -32,14 +32,14 @@ from rts.conduct.retiring_lists import CloseList, close_list
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.entropy import SystemEntropy
+from rts.installation import load_keyring, transit_of
 from rts.randomisation import verification
 from rts.randomisation.designs.measures import MEASURES
 from rts.randomisation.designs.written import measure_written
 from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
 from rts.vault import atomic_files
-from rts.vault.keyring import MODE as OWNER_ONLY
-from rts.vault.keyring import Keyring
+from rts.vault.keyring_file import MODE as OWNER_ONLY
 from rts.vault.keys_file import read_keys
 from rts.vault.list_file import ListFile
 from rts.vault.offline import OpenedList, open_offline
@@ -254,7 +254,8 @@ def open_list(
     if (number is None) == (not whole):
         raise click.UsageError("Give --number to look one number up, or --all for the whole list.")
     if key is None:
-        opener_key: Any = Keyring.load(settings().keyring_path)
+        chosen = settings()
+        opener_key: Any = load_keyring(chosen.keyring_path, transit_of(chosen))
     else:
         opener_key = unlock_person_key(read_text(key), ask_password(passphrase_file, "Passphrase of the private key"))
     opened = open_offline(file, keys or file.with_suffix(".keys"), opener_key, lambda _place: None)

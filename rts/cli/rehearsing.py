@@ -76,6 +76,7 @@ def demo(folder: Path, build_only: bool) -> None:
                 "keyring": facts.folder / KEYRING,
                 "lists": facts.folder / LISTS,
                 "environment": "training",
+                "keys": "file",
             }
         )
     )

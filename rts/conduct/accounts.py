@@ -17,6 +17,7 @@ from rts.access import passwords
 from rts.access.actor import Actor, administrators, person_named, require
 from rts.access.permissions import DEPOT_ROLES, INSTALLATION_ROLES, SITE_ROLES, Permission, Role, is_blinded
 from rts.clock import utc_text
+from rts.conduct.own_keys import follow_roles
 from rts.conduct.perform import Done
 from rts.refusal import FailedRule, Message, Refusal, refuse, refuse_all, say
 from rts.store import locks, outbox
@@ -254,6 +255,8 @@ def grant_role(tx: Transaction, actor: Actor, command: GrantRole) -> Done:
         {"role": role.value, "trial": command.trial, "site": command.site, "depot": command.depot},
         reason=command.reason.strip(),
     )
+    if trial is not None and not is_blinded(role):
+        follow_roles(tx, actor, person, [trial])
     return Done("grant_role", {"person": person.username})
 
 
@@ -285,7 +288,16 @@ def end_role(tx: Transaction, actor: Actor, command: EndRole) -> Done:
         {"role": grant.role, "grant": grant.id},
         reason=command.reason.strip(),
     )
+    _follow_ended(tx, actor, grant.person, [grant])
     return Done("end_role", {"person": grant.person.username})
+
+
+def _follow_ended(tx: Transaction, actor: Actor, person: Person, grants: list[RoleGrant]) -> None:
+    """Take from the person what ended unblinded roles had opened."""
+    trials = {grant.trial_id for grant in grants if grant.trial_id is not None and not is_blinded(Role(grant.role))}
+    if trials:
+        seen = select(Trial).where(Trial.id.in_(trials)).order_by(Trial.code)
+        follow_roles(tx, actor, person, list(tx.session.scalars(seen)))
 
 
 @dataclass(frozen=True)
@@ -328,12 +340,13 @@ def close_account(tx: Transaction, actor: Actor, command: CloseAccount) -> Done:
     if person.closed_at is not None:
         raise _is_closed()
     person.closed_at = tx.now
-    for grant in tx.session.scalars(
-        select(RoleGrant).where(RoleGrant.person_id == person.id, RoleGrant.granted_to.is_(None))
-    ):
+    held = select(RoleGrant).where(RoleGrant.person_id == person.id, RoleGrant.granted_to.is_(None))
+    ended = list(tx.session.scalars(held))
+    for grant in ended:
         grant.granted_to, grant.ended_by = tx.now, actor.name
     _end_sessions(tx, person)
     tx.audit("account.closed", "person", person.username, reason=command.reason.strip())
+    _follow_ended(tx, actor, person, ended)
     return Done("close_account", {"person": person.username})
 
 

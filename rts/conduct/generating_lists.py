@@ -13,6 +13,7 @@ from rts.access.permissions import Permission
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.clock import utc_text
+from rts.conduct.list_recipients import who_may_open
 from rts.conduct.lists import MEANINGS, plan_named, procedure_of, refuse_standing_list
 from rts.conduct.perform import Done
 from rts.conduct.seeding_lists import joint_seed_of
@@ -54,7 +55,7 @@ def generate_list(
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.LIST_GENERATE, trial)
     purpose = tx.installation.environment
-    locks.take(tx.session, locks.randomisation(trial.code))
+    locks.take(tx.session, locks.randomisation(trial.code), locks.keys())
     version = definitions.latest_version(tx, trial)
     definition = definitions.parsed(version.public_text)
     restricted = definitions.open_restricted(tx, trial, version, opener)
@@ -119,7 +120,8 @@ def generate_list(
         "purpose": purpose,
     }
     sign(tx, actor, confirmation, MEANINGS["generate"], "list", list_id, record, trial=trial, time_zone="UTC")
-    facts = write_list_file(tx.store.lists, manifest, made.rows, inputs, tx.store.vault)
+    people = who_may_open(tx, trial)
+    facts = write_list_file(tx.store.lists, manifest, made.rows, inputs, tx.store.vault, people)
     tx.session.add(
         ListFile(
             trial_id=trial.id,
@@ -146,7 +148,13 @@ def generate_list(
         "list.generated",
         "list",
         list_id,
-        {**record, "file_digest": facts.digest, "entries": len(made.rows), "times_generated": earlier + 1},
+        {
+            **record,
+            "file_digest": facts.digest,
+            "entries": len(made.rows),
+            "times_generated": earlier + 1,
+            "recipients": [f"{person.person_id}/{person.key_version}" for person in people],
+        },
         trial=trial,
         definition=version.version,
     )

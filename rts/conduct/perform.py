@@ -58,9 +58,9 @@ def perform(
     marked `again`, also when it comes while the first is under way; another command under a used key is refused
     (`conflict`). A Refusal rolls everything back and leaves one `refused` event.
     """
-    mac = "" if key is None else _body_mac(store, deed, command)
     opened: Counter[str] = Counter()
     try:
+        mac = "" if key is None else _body_mac(store, deed, command)
         with store.transaction(write=True) as tx:
             opened = tx.opened
             if key is not None:

@@ -48,6 +48,7 @@ def load_definition(tx: Transaction, actor: Actor, command: LoadDefinition, open
     trial = tx.session.scalar(select(Trial).where(Trial.code == definition.code))
     require(tx, actor, Permission.DEFINITION_LOAD, trial)
     if trial is None:
+        locks.take(tx.session, locks.keys())
         key = tx.store.vault.new_data_key(f"trial {definition.code}")
         trial = Trial(code=definition.code, data_key=key_to_text(key), created_at=tx.now)
         tx.session.add(trial)

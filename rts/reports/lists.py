@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from rts.access.actor import Actor
 from rts.access.permissions import Permission
+from rts.conduct.list_recipients import ListRecipient, recipients_of
 from rts.conduct.lists import MEANINGS, read_file
 from rts.conduct.recipients import people_with
 from rts.conduct.releasing_lists import release_of
@@ -173,7 +174,7 @@ class NextDeed:
 @dataclass(frozen=True)
 class ListPage:
     """A list with its manifest's public facts, its history, and what comes next. `fault` says what is wrong with the
-    sealed file.
+    sealed file or, for the unblinded, with its keys file. `recipients` can open it offline; for unblinded eyes.
     """
 
     row: ListRow
@@ -195,6 +196,7 @@ class ListPage:
     may_be_revealed: bool
     release: ReleaseRow | None
     specification: str
+    recipients: tuple[ListRecipient, ...]
 
     def event(self, deed: str) -> ListEvent | None:
         """The event of `deed`; None when it has not happened."""
@@ -218,6 +220,12 @@ def list_page(tx: Transaction, trial: Trial, found: ListFile, reader: Actor) -> 
     else:
         scheme, version, digest = manifest.scheme, manifest.definition_version, manifest.definition_digest
         software, strata = manifest.software_version, manifest.strata
+    recipients: tuple[ListRecipient, ...] = ()
+    if unblinded:
+        try:
+            recipients = tuple(recipients_of(tx, trial, found))
+        except Refusal as refusal:
+            fault += refusal.failed
     return ListPage(
         row=_row(found, names, unblinded=unblinded),
         purpose=found.purpose,
@@ -243,6 +251,7 @@ def list_page(tx: Transaction, trial: Trial, found: ListFile, reader: Actor) -> 
         and reader.may(Permission.SEALED_VIEW, trial),
         release=_release_row(tx, release),
         specification=specification.digest if specification else "",
+        recipients=recipients,
     )
 
 

@@ -42,6 +42,13 @@ def depot_stock(trial: str, depot: str) -> str:
     return f"depot:{trial}:{depot}"
 
 
+def keys() -> str:
+    """The lock of wrapped data keys, in the database and beside the lists, and of whose keys wrap them. What must not
+    meet a rotation takes it: a new list or trial, a statistician who comes or goes.
+    """
+    return "keys"
+
+
 def audit_chain(chain_id: str) -> str:
     """The lock of an audit chain; taken last, held only until the commit that follows."""
     return f"audit:{chain_id}"

@@ -92,6 +92,10 @@ Ciphertext = Annotated[bytes, mapped_column(LargeBinary, info=HIDES)]
 Digest = Annotated[str, mapped_column(String(64), info=HIDES)]
 HidingText = Annotated[str, mapped_column(Text, info=HIDES)]
 
+# A data key as the keyring wrapped it. Rotation rewraps every column of this type, whichever table it stands in.
+DATA_KEY = {"data_key": True}
+DataKey = Annotated[str, mapped_column(Text, info=DATA_KEY)]
+
 
 # --- the installation ----------------------------------------------------------------------------------------------
 
@@ -149,6 +153,38 @@ class RoleGrant(Base):
     granted_by: Mapped[str]
     ended_by: Mapped[str | None]
     reason: Mapped[str]
+    person: Mapped[Person] = relationship()
+
+
+class PersonKey(Base):
+    """The public half of a statistician's own key, from registration to retirement: lists are sealed to it, and it
+    opens them with no server. The private half is never here. Rows stay; of one person one at most is live.
+    """
+
+    __tablename__ = "person_key"
+    __table_args__ = (
+        UniqueConstraint("person_id", "version"),
+        Index(
+            "uq_person_key_live",
+            "person_id",
+            unique=True,
+            sqlite_where=text("retired_at IS NULL"),
+            postgresql_where=text("retired_at IS NULL"),
+        ),
+        CheckConstraint(
+            "(retired_at IS NULL) = (retired_by IS NULL) AND (retired_at IS NULL) = (retire_reason IS NULL)",
+            name="retired_whole",
+        ),
+    )
+    id: Mapped[int] = key()
+    person_id: Mapped[int] = to("person")
+    version: Mapped[int]
+    public_key: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    registered_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+    retired_by: Mapped[str | None]
+    retire_reason: Mapped[str | None]
     person: Mapped[Person] = relationship()
 
 
@@ -224,7 +260,7 @@ class Trial(Base):
     __tablename__ = "trial"
     id: Mapped[int] = key()
     code: Mapped[str] = mapped_column(String(40), unique=True)
-    data_key: Mapped[str]
+    data_key: Mapped[DataKey]
     created_at: Mapped[datetime]
 
 
@@ -388,7 +424,7 @@ class ListFile(Base):
     commitment: Mapped[Digest]
     file_digest: Mapped[Digest]
     manifest_digest: Mapped[Digest]
-    data_key: Mapped[str]
+    data_key: Mapped[DataKey]
     seed_mark: Mapped[Digest] = mapped_column(unique=True)
     version_id: Mapped[int] = to("definition_version")
     generated_at: Mapped[datetime]

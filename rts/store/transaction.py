@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -99,6 +99,9 @@ class Store:
                     if write:
                         tx.finish()
                         session.commit()
+                except BaseException:
+                    tx.undo()
+                    raise
                 finally:
                     tx.close()
         except DataError as error:
@@ -132,6 +135,7 @@ class Transaction:
     opened: Counter[str] = field(default_factory=Counter)
     _events: list[audit.Draft] = field(default_factory=list)
     _openers: list[Opener] = field(default_factory=list)
+    _undo: list[Callable[[], None]] = field(default_factory=list)
     _doer: Doer | None = None
     _role: str = ""
 
@@ -228,6 +232,15 @@ class Transaction:
         if commitment is None:
             raise LookupError("the list of an event is not on record")
         return commitment
+
+    def on_rollback(self, undo: Callable[[], None]) -> None:
+        """Have `undo` called if this transaction is rolled back: for what was changed outside the database."""
+        self._undo.append(undo)
+
+    def undo(self) -> None:
+        """Take back what was changed outside the database, the latest first."""
+        while self._undo:
+            self._undo.pop()()
 
     def finish(self) -> None:
         """Write the queued events. Raises RuntimeError when something sealed was opened without any event to tell of

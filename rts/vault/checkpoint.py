@@ -48,14 +48,15 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return _parse(text)[0]
 
 
-def verify_checkpoint(text: str, public_key: str) -> Checkpoint:
-    """What a checkpoint says, once its signature is found to be by `public_key` (PEM text of the audit key).
+def verify_checkpoint(text: str, *public_keys: str) -> Checkpoint:
+    """What a checkpoint says, once its signature is found to be by one of `public_keys` (PEM texts of audit keys).
 
     Raises Refusal `invalid` when the text is not a checkpoint, was signed with another key, or was altered.
     """
-    key = _load_public_key(public_key)
+    keys = [_load_public_key(public_key) for public_key in public_keys]
     checkpoint, signature = _parse(text)
-    if signature[:4] != _key_hint(key):
+    key = next((key for key in keys if _key_hint(key) == signature[:4]), None)
+    if key is None:
         message = say("The checkpoint was signed with another key than the one given.")
         raise refuse("invalid", "checkpoint.key", message, "public_key")
     try:

@@ -1,54 +1,41 @@
-"""The keyring: one file that holds the installation's keys, readable by the service's own user only.
+"""The keyring: the keys of one installation, in one file that the service's own user alone can read.
 
-Root keys (AES-256, numbered, the current one marked) wrap data keys; the Ed25519 audit key signs checkpoints of the
-audit trail; the server key makes purpose-bound HMACs. Whoever has this file and the database can read every arm: back
-it up apart from the database. Losing it leaves only the statisticians' own keys to open the lists.
+Root keys (AES-256, numbered) wrap data keys; the Ed25519 audit key signs checkpoints of the audit trail; the server key
+makes purpose-bound HMACs. Where the root keys are is told by the two kinds of keyring: in the file itself
+(`rts.vault.file_keyring`) or in a key service (`rts.vault.transit_keyring`). Whoever can use the keyring and has the
+database can read every arm. Losing it leaves only the statisticians' own keys to open the lists.
+
+A rotation is under way as long as the newest root key is not the current one: the file itself says so, so that a
+rotation cut short at any point is finished by the next run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
-import os
-import stat
-from base64 import b64decode, b64encode
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import ClassVar, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rts.entropy import Entropy
-from rts.refusal import Message, Refusal, refuse, say
-from rts.vault import atomic_files
-from rts.vault.boxes import KEY_BYTES, LENGTH_BYTES, cannot_open, open_box, seal_box
+from rts.refusal import Refusal, refuse, say
+from rts.vault import keyring_file
+from rts.vault.boxes import KEY_BYTES
+from rts.vault.keyring_file import Keys
 from rts.vault.sealed import WrappedKey
 
-FORMAT = "rts/keyring/1"
-MODE = 0o600
 
-
-@dataclass(frozen=True, repr=False)
-class _Keys:
-    """What the file holds. Versions count from 1."""
-
-    keyring_id: str
-    current_root_key: int
-    root_keys: dict[int, bytes]
-    current_audit_key: int
-    audit_keys: dict[int, bytes]
-    server_key: bytes
-
-
-class Keyring:
-    """The keys of one installation, as read from its keyring file. Says nothing of them in any text."""
+class Keyring(ABC):
+    """The keys of one installation. Says nothing of them in any text."""
 
     __slots__ = ("_keys", "path")
+    FORMAT: ClassVar[str]
 
-    def __init__(self, path: Path, keys: _Keys) -> None:
+    def __init__(self, path: Path, keys: Keys) -> None:
         self.path = path
         self._keys = keys
 
@@ -58,174 +45,149 @@ class Keyring:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a keyring cannot be copied or pickled")
 
-    @classmethod
-    def create(cls, path: Path, entropy: Entropy) -> Keyring:
-        """Make a new keyring file with fresh keys, mode 0600.
-
-        Raises Refusal `conflict` when the file exists (a keyring is never overwritten), `unavailable` when it cannot be
-        written.
-        """
-        keys = _Keys(
-            keyring_id=entropy.bytes(8).hex(),
-            current_root_key=1,
-            root_keys={1: entropy.bytes(KEY_BYTES)},
-            current_audit_key=1,
-            audit_keys={1: entropy.bytes(KEY_BYTES)},
-            server_key=entropy.bytes(KEY_BYTES),
-        )
-        atomic_files.write_new(path, _render(keys), MODE)
-        return cls(path, keys)
-
-    @classmethod
-    def load(cls, path: Path) -> Keyring:
-        """Read a keyring file.
-
-        Raises Refusal `unavailable`, with the cure, for a file that is missing, that another user owns, that group or
-        others can reach, that is damaged, or whose format is unknown.
-        """
-        return cls(path, _read(path))
-
     @property
     def keyring_id(self) -> str:
         """The keyring's name among the recipients of a list: 16 hex digits, no secret."""
         return self._keys.keyring_id
 
-    @property
-    def root_key_version(self) -> int:
-        """The version of the root key that wraps new data keys."""
-        return self._keys.current_root_key
+    # --- root keys ----------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def wrap(self, data_key: bytes, context: str, entropy: Entropy) -> WrappedKey:
-        """Encrypt a data key under the current root key, bound to `context`."""
-        version = self._keys.current_root_key
-        cipher = AESGCM(self._keys.root_keys[version])
-        box = seal_box(cipher, data_key, _wrap_binding(version, context), LENGTH_BYTES + KEY_BYTES, entropy)
-        return WrappedKey(version, box, context)
+        """Encrypt a data key under the newest root key, bound to `context`."""
 
+    @abstractmethod
     def unwrap(self, wrapped: WrappedKey) -> bytes:
         """The data key inside `wrapped`, whichever version of the root key wrapped it.
 
-        Raises Refusal `unavailable` (rule `vault.open`) for another keyring's wrap or an edited one.
+        Raises Refusal `unavailable`: rule `keyring.retired` for a root key that was retired, `keyring.version` for one
+        this keyring never had, `vault.open` for another keyring's wrap or an edited one.
         """
-        if wrapped.version not in self._keys.root_keys:
-            # Another process may have added a root key since this one read the file.
-            self._keys = _read(self.path)
-        root_key = self._keys.root_keys.get(wrapped.version)
-        if root_key is None:
-            raise cannot_open()
-        return open_box(AESGCM(root_key), wrapped.wrap, _wrap_binding(wrapped.version, wrapped.context))
 
+    @abstractmethod
+    def root_keys(self) -> tuple[int, ...]:
+        """The versions of the root keys that unwrap now, the oldest first; read anew, so that processes agree."""
+
+    @abstractmethod
     def add_root_key(self, entropy: Entropy) -> int:
-        """Add a root key and make it the current one; returns its version. Older versions still unwrap."""
-        with atomic_files.locked_directory(self.path.parent):
-            # Read again under the lock: two rotations at once must not lose a key that has wrapped something.
-            keys = _read(self.path)
-            version = max(keys.root_keys) + 1
-            root_keys = {**keys.root_keys, version: entropy.bytes(KEY_BYTES)}
-            keys = replace(keys, current_root_key=version, root_keys=root_keys)
-            atomic_files.replace(self.path, _render(keys), MODE)
-        self._keys = keys
-        return version
+        """Add a root key that wraps from now on; returns its version. Older versions still unwrap.
+
+        A rotation is then under way, until `finish_rotation`.
+        """
+
+    @abstractmethod
+    def finish_rotation(self, version: int, entropy: Entropy) -> None:
+        """Note that everything is wrapped by the root key `version` now."""
+
+    @abstractmethod
+    def retire_root_keys(self, last: int) -> None:
+        """Destroy the root keys up to version `last`, none of which wraps anything in use."""
+
+    @property
+    def root_key_version(self) -> int:
+        """The version of the newest root key, which wraps new data keys."""
+        return self.root_keys()[-1]
+
+    @property
+    def current_root_key(self) -> int:
+        """The root key under which everything was wrapped when the last rotation was finished."""
+        return self._read_again().current_root_key
+
+    # --- the server key and the audit keys ----------------------------------------------------------------------------
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """HMAC-SHA-256 of `data` under the server key, for one purpose only (32 bytes)."""
         if not purpose or "\x00" in purpose:
             raise ValueError("a purpose is a text without NUL")
-        return hmac.digest(self._keys.server_key, purpose.encode() + b"\x00" + data, "sha256")
+        server_key = self._plain("server key", the_server_key)
+        return hmac.digest(server_key, purpose.encode() + b"\x00" + data, "sha256")
 
     def sign_checkpoint(self, body: bytes) -> bytes:
         """The Ed25519 signature (64 bytes, RFC 8032) of a checkpoint's body by the current audit key."""
-        return self._audit_key().sign(body)
+        return self._audit_key(self.current_audit_key).sign(body)
 
-    def audit_public_key(self) -> str:
-        """The public half of the current audit key as PEM text, for the people who verify checkpoints."""
-        public = self._audit_key().public_key()
+    @property
+    def current_audit_key(self) -> int:
+        """The version of the audit key that signs; read anew, so that processes agree."""
+        return self._read_again().current_audit_key
+
+    def audit_keys(self) -> tuple[int, ...]:
+        """The versions of the audit keys, the oldest first. One after the current was made and does not sign yet."""
+        return tuple(sorted(self._read_again().audit_keys))
+
+    def audit_public_key(self, version: int | None = None) -> str:
+        """The public half of an audit key (of the current one) as PEM text, for the people who verify checkpoints.
+
+        Raises Refusal `not_found` for a version that this keyring never had.
+        """
+        if version is not None and version not in self.audit_keys():
+            message = say("This keyring has no audit key %(version)d.", version=version)
+            raise refuse("not_found", "keyring.audit_key", message, "version")
+        public = self._audit_key(version or self.current_audit_key).public_key()
         return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
-    def _audit_key(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self._keys.audit_keys[self._keys.current_audit_key])
-
-
-def _wrap_binding(version: int, context: str) -> bytes:
-    return f"rts/wrap/1\x00{version}\x00{context}".encode()
-
-
-def _render(keys: _Keys) -> bytes:
-    content = {
-        "format": FORMAT,
-        "keyring_id": keys.keyring_id,
-        "current_root_key": keys.current_root_key,
-        "root_keys": {str(version): b64encode(key).decode() for version, key in keys.root_keys.items()},
-        "current_audit_key": keys.current_audit_key,
-        "audit_keys": {str(version): b64encode(key).decode() for version, key in keys.audit_keys.items()},
-        "server_key": b64encode(keys.server_key).decode(),
-    }
-    # Without a digest a flipped bit in the server key would go unseen and change every HMAC made with it.
-    content["digest"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return json.dumps(content, indent=2).encode() + b"\n"
-
-
-def _read(path: Path) -> _Keys:
-    try:
-        with path.open("rb") as stream:
-            # Asked of the open file, not of the name: the name may point elsewhere a moment later.
-            facts = os.fstat(stream.fileno())
-            content = stream.read()
-    except FileNotFoundError:
-        message = say("There is no keyring at %(path)s. Restore it from its backup, or give its place.", path=path)
-        raise _unusable("keyring.missing", message) from None
-    except OSError as problem:
-        message = say("The keyring %(path)s cannot be read (%(reason)s).", path=path, reason=problem.strerror)
-        raise _unusable("keyring.unreadable", message) from None
-    if facts.st_uid != os.geteuid():
-        message = say(
-            "The keyring %(path)s belongs to another user. Give it to the user the service runs as (chown).", path=path
+    def add_audit_key(self, entropy: Entropy) -> int:
+        """Make the next audit key, which signs once `use_audit_key` says so; returns its version. One that waits
+        already is kept.
+        """
+        version = self.current_audit_key + 1
+        sealed = self._sealed(f"audit key {version}", entropy.bytes(KEY_BYTES), entropy)
+        self._change(
+            lambda keys: replace(keys, audit_keys=keys.audit_keys | {version: keys.audit_keys.get(version, sealed)})
         )
-        raise _unusable("keyring.owner", message)
-    if stat.S_IMODE(facts.st_mode) & 0o077:
-        message = say(
-            "The keyring %(path)s can be reached by other users. Run: chmod 600 %(path)s - and if others may have "
-            "read it, add a new root key.",
-            path=path,
-        )
-        raise _unusable("keyring.mode", message)
-    return _parse(path, content)
+        return version
+
+    def use_audit_key(self, version: int) -> None:
+        """Let the audit key `version` sign from now on. The older ones stay, so that old checkpoints can be checked."""
+        self._change(lambda keys: replace(keys, current_audit_key=version))
+
+    def _audit_key(self, version: int) -> Ed25519PrivateKey:
+        seed = self._plain(f"audit key {version}", the_audit_key(version))
+        return Ed25519PrivateKey.from_private_bytes(seed)
+
+    @abstractmethod
+    def _plain(self, name: str, kept: Callable[[Keys], bytes]) -> bytes:
+        """The key called `name`; `kept` finds what the file holds of it."""
+
+    @abstractmethod
+    def _sealed(self, name: str, key: bytes, entropy: Entropy) -> bytes:
+        """What the file is to hold of the key called `name`."""
+
+    # --- the file -----------------------------------------------------------------------------------------------------
+
+    def _read_again(self) -> Keys:
+        self._keys = keyring_file.read(self.path, self.FORMAT)
+        return self._keys
+
+    def _change(self, change_keys: Callable[[Keys], Keys]) -> None:
+        self._keys = keyring_file.change(self.path, self.FORMAT, change_keys)
 
 
-def _parse(path: Path, content: bytes) -> _Keys:
-    fields = _json_object(content)
-    if fields is not None and fields.get("format") != FORMAT:
-        message = say("The keyring %(path)s has a format this version of RTS does not know.", path=path)
-        raise _unusable("keyring.format", message)
-    keys = None if fields is None else _keys_of(fields)
-    if keys is None or _render(keys) != content:
-        message = say("The keyring %(path)s is damaged or cut short. Restore it from its backup.", path=path)
-        raise _unusable("keyring.damaged", message)
-    return keys
+def the_server_key(keys: Keys) -> bytes:
+    """What the file holds of the server key."""
+    return keys.server_key
 
 
-# The two below answer None instead of raising: a JSON error carries the whole document, here every key.
-def _json_object(content: bytes) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(content)
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) else None
+def the_audit_key(version: int) -> Callable[[Keys], bytes]:
+    """What finds that which the file holds of the audit key `version`."""
+    return lambda keys: keys.audit_keys[version]
 
 
-def _keys_of(fields: dict[str, Any]) -> _Keys | None:
-    try:
-        return _Keys(
-            keyring_id=fields["keyring_id"],
-            current_root_key=fields["current_root_key"],
-            root_keys={int(version): b64decode(key) for version, key in fields["root_keys"].items()},
-            current_audit_key=fields["current_audit_key"],
-            audit_keys={int(version): b64decode(key) for version, key in fields["audit_keys"].items()},
-            server_key=b64decode(fields["server_key"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+def retired_root_key(version: int) -> Refusal:
+    """The refusal for what only a retired root key would open."""
+    message = say(
+        "Root key %(version)d was retired, and what is to be opened was sealed under it. Take the copy of the keyring "
+        "that was made before it was retired.",
+        version=version,
+    )
+    return refuse("unavailable", "keyring.retired", message)
 
 
-def _unusable(rule: str, message: Message) -> Refusal:
-    return refuse("unavailable", rule, message)
+def unknown_root_key(version: int) -> Refusal:
+    """The refusal for what a root key would open that this keyring never had."""
+    message = say(
+        "What is to be opened was sealed under root key %(version)d, which this keyring does not have: it is an older "
+        "copy, or of another installation. Put the newest copy of the keyring in its place.",
+        version=version,
+    )
+    return refuse("unavailable", "keyring.version", message)

@@ -55,21 +55,34 @@ def key_context(trial: str, list_id: str) -> str:
     return f"list {trial}/{list_id}"
 
 
-def keys_for(vault: Vault, trial: str, list_id: str, key: WrappedKey, people: Sequence[Person]) -> ListKeys:
+def keys_for(
+    vault: Vault,
+    trial: str,
+    list_id: str,
+    key: WrappedKey,
+    people: Sequence[Person],
+    kept: Sequence[Recipient] = (),
+) -> ListKeys:
     """The recipients of a list whose data key is `key`: the vault's keyring and `people`, each bound to this list.
 
-    Raises Refusal `invalid` for a public key that is none, or a person named twice.
+    A wrap that is among `kept` is taken over: the data key is unwrapped only when somebody is added, so that taking
+    somebody away never waits for a key service. Raises Refusal `invalid` for a public key that is none, or a person
+    named twice.
     """
     ids = [person.person_id for person in people]
     if len(set(ids)) < len(ids):
         raise refuse("invalid", "keys_file.recipients", say("A recipient of a list is named once."), "recipients")
-    data_key = vault.keyring.unwrap(key)
+    wraps = {(each.recipient_id, each.key_version): each for each in kept if each.kind == "person"}
+    added = [person for person in people if (person.person_id, person.key_version) not in wraps]
+    if added:
+        data_key = vault.keyring.unwrap(key)
+        for person in added:
+            wrap = wrap_for_person(data_key, person, key.context)
+            wraps[person.person_id, person.key_version] = Recipient(
+                person.person_id, "person", person.key_version, wrap
+            )
     service = Recipient(vault.keyring.keyring_id, "keyring", key.version, key.wrap)
-    wraps = (
-        Recipient(person.person_id, "person", person.key_version, wrap_for_person(data_key, person, key.context))
-        for person in people
-    )
-    return ListKeys(trial, list_id, (service, *wraps))
+    return ListKeys(trial, list_id, (service, *(wraps[person.person_id, person.key_version] for person in people)))
 
 
 def render_keys(keys: ListKeys) -> bytes:
@@ -120,18 +133,30 @@ def read_keys(path: Path) -> ListKeys:
     return keys
 
 
-def rewrap(path: Path, vault: Vault, people: Sequence[Person]) -> WrappedKey:
-    """Replace a keys file by one for the current root key and exactly `people`; the list file stays as it is.
+def replace_keys(path: Path, keys: ListKeys) -> None:
+    """Put `keys` in the place of the keys file; the list file stays as it is.
 
     The data key is the same, so a person left out who kept an old keys file can still open the list with it.
-    Returns the data key as now wrapped for the keyring. Raises Refusal as `read_keys` and `keys_for` do, and
-    `unavailable` when this keyring cannot open the list or the disk refuses; the file is then as before.
+    Raises Refusal `unavailable` when the disk refuses; the file is then as before.
     """
-    with atomic_files.locked_directory(path.parent):
-        keys = read_keys(path)
-        key = vault.rewrap(keys.for_keyring(vault.keyring))
-        atomic_files.replace(path, render_keys(keys_for(vault, keys.trial, keys.list_id, key, people)), MODE)
-    return key
+    atomic_files.replace(path, render_keys(keys), MODE)
+
+
+def rewrap(path: Path, vault: Vault) -> bool:
+    """Wrap a keys file for the newest root key; the wraps of people stay byte for byte. Returns whether it was another.
+
+    Raises Refusal as `read_keys` does, and `unavailable` when this keyring cannot open the list or the disk refuses;
+    the file is then as before.
+    """
+    keys = read_keys(path)
+    key = keys.for_keyring(vault.keyring)
+    if key.version == vault.keyring.root_key_version:
+        return False
+    newest = vault.rewrap(key)
+    service = Recipient(vault.keyring.keyring_id, "keyring", newest.version, newest.wrap)
+    others = [each for each in keys.recipients if (each.recipient_id, each.kind) != (service.recipient_id, "keyring")]
+    replace_keys(path, ListKeys(keys.trial, keys.list_id, (service, *others)))
+    return True
 
 
 def not_a_recipient(list_id: str) -> Refusal:

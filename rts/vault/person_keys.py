@@ -6,6 +6,7 @@ encrypted to the public key by HPKE (RFC 9180, base mode, DHKEM X25519, HKDF-SHA
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64decode, encodebytes
 from dataclasses import dataclass
 from unicodedata import normalize
@@ -91,18 +92,58 @@ def _unarmour(text: str) -> bytes | None:
         return None
 
 
+@dataclass(frozen=True)
+class PublicKey:
+    """The public half of a person's key: as PEM text in the one form that RTS writes, and its fingerprint.
+
+    The fingerprint is the SHA-256 of the 32 bytes of the key, as 64 hex digits.
+    """
+
+    pem: str
+    fingerprint: str
+
+
+def read_public_key(text: str) -> PublicKey:
+    """The public key in `text`.
+
+    Raises Refusal `invalid`: rule `person_key.private_sent` for a private key, `person_key.public` for what is no
+    X25519 key in PEM form, or one of the few whose secrets anybody could tell (RFC 7748, section 6.1).
+    """
+    if "PRIVATE KEY" in text or _ARMOUR in text:
+        message = say(
+            "This is a private key, and it belongs on your own computer alone. It was not kept; if somebody else may "
+            "have seen it, make a new key. Give the public one, which begins with BEGIN PUBLIC KEY."
+        )
+        raise refuse("invalid", "person_key.private_sent", message, "public_key")
+    key = _public_key(text)
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+    return PublicKey(pem, hashlib.sha256(key.public_bytes_raw()).hexdigest())
+
+
+def _public_key(text: str) -> X25519PublicKey:
+    refusal = refuse(
+        "invalid", "person_key.public", say("This is not a public key made by rts keys person new."), "public_key"
+    )
+    try:
+        key = load_pem_public_key(text.strip().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise refusal from None
+    if not isinstance(key, X25519PublicKey):
+        raise refusal
+    try:
+        X25519PrivateKey.from_private_bytes(bytes(KEY_BYTES)).exchange(key)
+    except ValueError:
+        # A point of low order: what is shared with it is zero for everybody, whichever private key is taken.
+        raise refusal from None
+    return key
+
+
 def wrap_for_person(data_key: bytes, person: Person, context: str) -> bytes:
     """`data_key` encrypted to the person, bound to `context` and to the person's id and key version.
 
     Raises Refusal `invalid` when the public key is none that RTS knows.
     """
-    message = say("The public key of %(person)s is not an X25519 key in PEM form.", person=person.person_id)
-    try:
-        public_key = load_pem_public_key(person.public_key.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise refuse("invalid", "person_key.public", message, "public_key") from None
-    if not isinstance(public_key, X25519PublicKey):
-        raise refuse("invalid", "person_key.public", message, "public_key")
+    public_key = _public_key(person.public_key)
     return _SUITE.encrypt(data_key, public_key, _info(person.person_id, person.key_version, context))
 
 

@@ -17,10 +17,12 @@ from rts.access.permissions import Permission, Role
 from rts.clock import local_date, utc_text
 from rts.conduct import accounts as deeds
 from rts.conduct.installing import MoveClock, move_clock
+from rts.conduct.own_keys import RetireOwnKey, retire_own_key
 from rts.conduct.perform import Done
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import accounts as reports
 from rts.reports.audit_trail import Wanted, trail
+from rts.reports.own_keys import own_keys_of
 from rts.web.audit_words import action_word
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
@@ -156,6 +158,7 @@ def person(username: str) -> Answer:
     with store().transaction() as tx:
         row = reports.person_row(tx, username)
         events = trail(tx, None, Wanted(object_type="person", object_id=username), limit=LATEST_EVENTS).rows
+        has_own_key = any(key.retired_at is None for key in own_keys_of(tx, username))
     in_force = [grant for grant in row.roles if grant.granted_to is None]
     ended = [grant for grant in row.roles if grant.granted_to is not None]
     return _show(
@@ -166,6 +169,7 @@ def person(username: str) -> Answer:
         events=events,
         action_word=action_word,
         is_oneself=username == actor().name,
+        has_own_key=has_own_key,
     )
 
 
@@ -242,6 +246,17 @@ def close(username: str) -> Answer:
     """Close an account for good."""
     return _with_reason(
         username, deeds.close_account, lambda reason: deeds.CloseAccount(username, reason), "close.html"
+    )
+
+
+@pages.page("/accounts/people/<username>/retire-key", ACCOUNTS, methods=("GET", "POST"))
+def retire_key(username: str) -> Answer:
+    """Retire a statistician's own key, which was lost or may be in other hands."""
+    with store().transaction() as tx:
+        keys = own_keys_of(tx, username)
+    live = next((key for key in keys if key.retired_at is None), None)
+    return _with_reason(
+        username, retire_own_key, lambda reason: RetireOwnKey(username, reason), "retire_key.html", live=live
     )
 
 

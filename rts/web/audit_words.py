@@ -55,6 +55,12 @@ ACTIONS_OF_INSTALLATION: dict[str, Message] = {
     "account.confirmed": say("Account confirmed"),
     "session.refused": say("Sign-in refused"),
     "sign_in.unknown_name": say("Unknown user name tried"),
+    "own_key.registered": say("Own key registered"),
+    "own_key.retired": say("Own key retired"),
+    "root_key.added": say("Root key added"),
+    "root_key.rotated": say("Root key rotated"),
+    "root_key.retired": say("Root keys retired"),
+    "audit_key.added": say("Audit key added"),
 }
 
 ACTIONS_OF_TRIAL: dict[str, Message] = {
@@ -69,6 +75,7 @@ ACTIONS_OF_TRIAL: dict[str, Message] = {
     "list.approved": say("List approved"),
     "list.activated": say("List activated"),
     "list.withdrawn": say("List withdrawn"),
+    "list.recipients": say("Recipients of a list changed"),
     "lot.released": say("Lot released"),
     "site.gate_passed": say("Site gate passed"),
     "site.opened": say("Site opened"),

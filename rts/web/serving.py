@@ -11,7 +11,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from rts.app import create_app
-from rts.installation import open_store
+from rts.installation import open_installation
 from rts.settings import Settings
 
 WORKERS = 2
@@ -31,15 +31,13 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         # In the worker, after the fork: a connection must never be shared by two processes.
-        settings = self._settings
-        store = open_store(settings.database_address, settings.keyring_path, settings.lists_path)
-        return create_app(store, behind_proxy=settings.behind_proxy)
+        return create_app(open_installation(self._settings), behind_proxy=self._settings.behind_proxy)
 
 
 def serve(settings: Settings, *, with_scheduler: bool = True) -> None:
     """Serve the pages until stopped; with `with_scheduler` (the embedded mode) run `rts scheduler` beside them."""
     # Opened once here so that a missing keyring or an unknown database is told before any worker starts.
-    open_store(settings.database_address, settings.keyring_path, settings.lists_path).engine.dispose()
+    open_installation(settings).engine.dispose()
     scheduler: subprocess.Popen[bytes] | None = None
     if with_scheduler:
         # The scheduler ends by itself when this process has died without being able to stop it.
@@ -79,5 +77,6 @@ def _places(settings: Settings) -> dict[str, str]:
     return {
         "RTS_DATABASE": settings.database_address,
         "RTS_KEYRING": str(settings.keyring_path),
+        "RTS_KEYS": settings.keys,
         "RTS_LISTS": str(settings.lists_path),
     }

@@ -22,7 +22,7 @@ from rts.randomisation.subject_list import SubjectList
 from rts.randomisation.verification import SUBJECT_COLUMNS, differences
 from rts.trial.procedures import BigStick, Maximal, PermutedBlocks, Procedure
 from rts.vault.entries import ListEntry
-from rts.vault.keyring import Keyring
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.list_file import RECORD_BYTES, ListFile, ListFileFacts, Manifest, write_list_file
 from rts.vault.vault import Vault
 from tests.bench.measure import Report, Timing, time_each
@@ -58,7 +58,7 @@ def _measured(folder: Path) -> Report:
     generated = time_each("generate", [lambda: generate(inputs)] * 3)
     report.add(generated, time_each("", [_bare_words] * 3), goal_ms=2_000, goal_ratio=3)
 
-    vault = Vault(Keyring.create(folder / "keyring.json", SystemEntropy()), SystemEntropy())
+    vault = Vault(FileKeyring.create(folder / "keyring.json", SystemEntropy()), SystemEntropy())
     facts: list[ListFileFacts] = []
     sealed = time_each("generate, commit and seal", [lambda: facts.append(_generated_and_sealed(folder, vault))])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
+from rts.cli.keys import in_groups
+from rts.entropy import ReplayedEntropy
 from rts.store.tables import ListFile
+from rts.vault.person_keys import create_person_key, read_public_key
 from tests.browser.people import look_at, sign_in
 from tests.infrastructure.chromium import DESKTOP
 from tests.web.test_list_pages import FURTHER_PLAN
@@ -107,3 +111,41 @@ def test_the_pages_of_the_office_fit_a_phone_and_a_desk(
     look_at(phone_page)
     phone_page.set_viewport_size(DESKTOP)
     look_at(phone_page)
+
+
+def test_a_statistician_registers_a_key_and_retires_it(
+    world: World, address: str, phone_page: Page, tmp_path: Path
+) -> None:
+    """On a phone, as narrow as pages get: the fingerprint is long."""
+    page = phone_page
+    public = create_person_key("correct horse battery", ReplayedEntropy(b"browser"))[1]
+    file = tmp_path / "my.public.pem"
+    file.write_text(public)
+    sign_in(page, address, "statistician.one")
+    page.goto(f"{address}/trials/SIRIUS/lists/")
+    page.get_by_role("link", name="Your own key").click()
+    look_at(page)
+    page.get_by_role("link", name="Register a key").click()
+    page.get_by_role("button", name="Continue to compare").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    look_at(page)
+    page.get_by_label("Or its file").set_input_files(file)
+    page.get_by_role("button", name="Continue to compare").click()
+    expect(page.get_by_text(in_groups(read_public_key(public).fingerprint))).to_be_visible()
+    look_at(page)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Register key").click()
+    expect(page.get_by_role("heading", name="Key registered")).to_be_visible()
+    look_at(page)
+    page.goto(f"{address}/trials/SIRIUS/lists/SIRIUS-R1/")
+    expect(page.get_by_role("cell", name=in_groups(read_public_key(public).fingerprint))).to_be_visible()
+    look_at(page)
+    page.get_by_role("link", name="Your own key").click()
+    page.get_by_role("link", name="Retire this key").click()
+    look_at(page)
+    page.get_by_label("Reason").fill("The computer was stolen")
+    page.get_by_role("button", name="Continue to review").click()
+    look_at(page)
+    page.get_by_role("button", name="Retire key").click()
+    expect(page.get_by_role("heading", name="Key retired")).to_be_visible()
+    look_at(page)

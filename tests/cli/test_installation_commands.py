@@ -15,45 +15,11 @@ from rts.cli.people import ALPHABET
 from rts.clock import utc_text
 from rts.conduct.accounts import ConfirmAccount, ResetPassword, confirm_account, reset_password, the_person
 from rts.installation import open_store
-from rts.vault.keyring import Keyring
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
 from tests.store.damage import damage
-from tests.world import World
-
-PASSWORD = "correct horse battery staple"
-PEOPLE = (
-    ("statistician.one", "Chen Lihua", "statistician"),
-    ("statistician.two", "Marta Novak", "statistician"),
-    ("manager", "Zhao Min", "trial_manager"),
-)
-
-
-@pytest.fixture
-def place(database_url: str, tmp_path: Path) -> tuple[object, ...]:
-    """The options that name the installation of this test."""
-    return ("--database", database_url, "--keyring", tmp_path / "keyring.json", "--lists", tmp_path / "lists")
-
-
-@pytest.fixture
-def password_file(tmp_path: Path) -> Path:
-    path = tmp_path / "password"
-    path.write_text(f"{PASSWORD}\n", "utf-8")
-    return path
-
-
-@pytest.fixture
-def ready(rts: Rts, place: tuple[object, ...], password_file: Path) -> tuple[object, ...]:
-    """A training installation with SIRIUS loaded and three people; returns the options that name it."""
-    assert rts("db", "upgrade", "--environment", "training", *place).exit_code == 0
-    assert rts("trial", "load", "sirius", "--from", "2026-01-01", *place).exit_code == 0
-    for username, name, role in PEOPLE:
-        result = rts(
-            "user", "add", username, "--name", name, "--organisation", "Sponsor", "--email", f"{username}@example.org",
-            "--role", role, "--trial", "SIRIUS", "--password-file", password_file, "--keep-password", *place,
-        )  # fmt: skip
-        assert result.exit_code == 0, result.output
-    return place
+from tests.world import PASSWORD, World
 
 
 def test_the_first_run_makes_a_keyring_for_the_owner_alone_and_says_how_to_keep_it(
@@ -430,7 +396,7 @@ def test_the_offline_route_opens_one_number_without_database_or_server(
     keyring = tmp_path / "copy.json"
     keyring.write_bytes(world.store.vault.keyring.path.read_bytes())
     keyring.chmod(0o600)
-    opened = open_offline(sealed_list, sealed_list.with_suffix(".keys"), Keyring.load(keyring), lambda _: None)
+    opened = open_offline(sealed_list, sealed_list.with_suffix(".keys"), FileKeyring.load(keyring), lambda _: None)
     entry = next(entry for _, entry in opened.entries())
     treatment = opened.inputs()["treatments"][entry.arm]
 

@@ -13,13 +13,16 @@ from sqlalchemy import func, select, text
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
 from rts.conduct.dispensing import PrepareVisit, ReplaceKit, prepare_visit, replace_kit
 from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.own_keys import RegisterOwnKey, register_own_key
 from rts.conduct.putting_in_force import ChangePlan, change_plan
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from rts.entropy import ReplayedEntropy
 from rts.rehearsal.staging import OPERATOR
 from rts.store.checks import run_checks
 from rts.store.sealed_rows import open_kits
 from rts.store.tables import AuditDetail, AuditEvent, Kit, ListEntry, Subject
 from rts.supply.kits import KitState
+from rts.vault.person_keys import create_person_key
 from tests.store.damage import damage
 from tests.world import World
 
@@ -34,6 +37,8 @@ def lived_in(world: World) -> World:
     world.do(replace_kit, "pharmacist.cn02", ReplaceKit("SIRIUS", first, kit, "lost", "left on a bus"))
     world.do(unblind_subject, "physician.cn02", UnblindSubject("SIRIUS", first, "anaphylaxis", True), sign=True)
     world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", first, "withdrawn", "adverse event"))
+    own_key = create_person_key("correct horse battery", ReplayedEntropy(b"checks"))[1]
+    world.do(register_own_key, "statistician.one", RegisterOwnKey(own_key), sign=True)
     world.do(make_checkpoints, OPERATOR, MakeCheckpoints())
     return world
 
@@ -115,6 +120,8 @@ LAST_SEALED = "(SELECT max(event_id) FROM audit_detail WHERE detail_box IS NOT N
 CHAIN = "(SELECT id FROM audit_chain WHERE trial_id IS NOT NULL)"
 EVENT_40 = newest("audit_event", f"number = 40 AND chain_id = {CHAIN}")
 LAST_SUBJECT = "(SELECT max(id) FROM subject)"
+
+OTHER_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"somebody else"))[1]
 
 DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "the date of a version in force": (
@@ -291,6 +298,33 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "the head of the installation's trail": (
         ("UPDATE audit_chain SET last_at = '2099-01-01T00:00:00.000000Z' WHERE trial_id IS NULL",),
         {"audit.head"},
+    ),
+    "somebody else's key put in the place of a statistician's": (
+        (f"UPDATE person_key SET public_key = '{OTHER_KEY}'",),
+        {"signature.own_key"},
+    ),
+    "an own key that nobody signed for": (
+        ("DELETE FROM signature WHERE object_type = 'own_key'",),
+        {"signature.own_key"},
+    ),
+    "an own key retired without the lists": (
+        ("UPDATE person_key SET retired_at = '2026-01-08', retired_by = 'x', retire_reason = 'x'",),
+        {"list.recipient"},
+    ),
+    "the data key of the trial": (
+        ("UPDATE trial SET data_key = (SELECT data_key FROM list_file WHERE list_id = 'SIRIUS-K1')",),
+        {"definition.sealed", "audit.detail"},
+    ),
+    "a wrap of the trial's data key": (
+        ("UPDATE trial SET data_key = replace(data_key, 'trial SIRIUS', 'trial OTHER')",),
+        {"key.data_key", "definition.sealed", "audit.detail"},
+    ),
+    "a data key exchanged for another list's": (
+        (
+            "UPDATE list_file SET data_key = (SELECT data_key FROM list_file WHERE list_id = 'SIRIUS-K1')"
+            " WHERE list_id = 'SIRIUS-K2'",
+        ),
+        {"list.keys", "kit.record"},
     ),
     "a checkpoint": (
         ("UPDATE audit_checkpoint SET text = text || 'x'",),

@@ -10,13 +10,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from rts.conduct.own_keys import RegisterOwnKey, RetireOwnKey, register_own_key, retire_own_key
 from rts.conduct.releasing_lists import AskForRelease, ask_for_release
 from rts.conduct.remarking_allocations import MarkRandomisedInError, mark_randomised_in_error
 from rts.conduct.retiring_lists import CloseList, close_list
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from rts.entropy import ReplayedEntropy
 from rts.randomisation.joint_seed import share_commitment
+from rts.vault.person_keys import create_person_key
 from tests.world import World
 
 EVIDENCE = [
@@ -32,7 +35,7 @@ EVIDENCE = [
     "definition_in_force",
 ]
 KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
-KEPT += ["seed_share", "list_release"]
+KEPT += ["seed_share", "list_release", "person_key"]
 # A change of each table that the code never makes.
 CHANGES = {
     "audit_event": "actor = 'nobody'",
@@ -46,6 +49,7 @@ CHANGES = {
     "allocation_remark": "reason = 'x'",
     "definition_in_force": "from_date = '2025-12-31'",
 }
+OWN_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"guards"))[1]
 
 
 @pytest.fixture
@@ -58,6 +62,7 @@ def lived(world: World) -> World:
     world.do(mark_randomised_in_error, "investigator.cn02", remark)
     _make_a_joint_seed(world)
     _ask_for_a_release(world)
+    world.do(register_own_key, "statistician.one", RegisterOwnKey(OWN_KEY), sign=True)
     return world
 
 
@@ -168,6 +173,17 @@ def test_a_used_entry_stays_as_it_is(lived: World, change: str) -> None:
         "UPDATE list_file SET file_digest = 'x'",
         "UPDATE list_file SET approved_by = 'statistician.one'",
         "UPDATE list_file SET seed_mark = 'x' WHERE id = 1",
+        # own keys: what was registered, one in use, retired by somebody for a reason
+        "UPDATE person_key SET public_key = 'x'",
+        "UPDATE person_key SET fingerprint = 'x'",
+        "UPDATE person_key SET person_id = 1",
+        "UPDATE person_key SET version = 2",
+        "UPDATE person_key SET registered_at = '2020-01-01'",
+        "UPDATE person_key SET retired_at = '2026-01-08'",
+        "INSERT INTO person_key (person_id, version, public_key, fingerprint, registered_at)"
+        " SELECT person_id, 2, public_key, 'x', registered_at FROM person_key",
+        "INSERT INTO person_key (person_id, version, public_key, fingerprint, registered_at)"
+        " SELECT 1, 1, public_key, fingerprint, registered_at FROM person_key",
         "UPDATE installation SET id = 2",
         "UPDATE installation SET environment = 'staging'",
     ],
@@ -237,6 +253,13 @@ def test_versions_at_a_site_follow_each_other(lived: World, version: int, from_d
     )
 
     refused(lived, row.format(from_date, version))
+
+
+def test_a_retired_key_stays_retired(lived: World) -> None:
+    lived.do(retire_own_key, "statistician.one", RetireOwnKey("statistician.one", "lost"))
+
+    refused(lived, "UPDATE person_key SET retired_at = NULL, retired_by = NULL, retire_reason = NULL")
+    refused(lived, "UPDATE person_key SET retire_reason = 'found again'")
 
 
 def test_foreign_keys_are_on(lived: World) -> None:

@@ -187,3 +187,34 @@ def test_a_first_password_that_nobody_has_changed_is_known_by_who_gave_it(empty_
         found = connection.execute(text("SELECT username, password_given_by FROM person ORDER BY username")).all()
     assert [tuple(row) for row in found] == [("changed", None), ("made", "ivo"), ("reset", "ana")]
     engine.dispose()
+
+
+def test_the_people_of_before_register_keys_after_the_step_to_0006(empty_url: str) -> None:
+    engine = open_engine(empty_url)
+    migrations.upgrade(engine, "0001")
+    person = (
+        "INSERT INTO person (username, printed_name, organisation, email, language, password_hash,"
+        " password_changed_at, password_must_change, failed_sign_ins, created_at) VALUES ('chen', 'Chen Lihua',"
+        " 'Statistics', 'c@example.org', 'zh_CN', '-', '2026-01-05', :false, 0, '2026-01-05')"
+    )
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        connection.execute(text(person), {"false": False})
+
+    migrations.upgrade(engine, "0006")
+
+    key = (
+        "INSERT INTO person_key (person_id, version, public_key, fingerprint, registered_at)"
+        " SELECT id, 1, 'PEM', 'F', '2026-01-06' FROM person WHERE username = 'chen' AND language = 'zh_CN'"
+    )
+    retired = "UPDATE person_key SET retired_at = '2026-01-07', retired_by = 'chen', retire_reason = 'lost'"
+    for statement in (key, retired):
+        with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+            assert connection.execute(text(statement)).rowcount == 1
+    for refused in (key, retired, "DELETE FROM person_key", "UPDATE person_key SET fingerprint = 'G'"):
+        with (
+            pytest.raises(IntegrityError),
+            engine.connect().execution_options(rts_write=True) as connection,
+            connection.begin(),
+        ):
+            connection.execute(text(refused))
+    engine.dispose()

@@ -6,6 +6,7 @@ import pytest
 from rts.entropy import ReplayedEntropy
 from rts.randomisation.commitment import kit_leaf, subject_leaf, tree_hash
 from rts.vault.entries import ListEntry
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.keyring import Keyring
 from rts.vault.list_file import Manifest
 from rts.vault.vault import Vault
@@ -23,7 +24,7 @@ def entropy() -> ReplayedEntropy:
 
 @pytest.fixture
 def keyring(tmp_path: Path, entropy: ReplayedEntropy) -> Keyring:
-    return Keyring.create(tmp_path / "keyring.json", entropy)
+    return FileKeyring.create(tmp_path / "keyring.json", entropy)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rts.entropy import ReplayedEntropy
 from rts.refusal import Refusal
 from rts.vault.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint, verify_checkpoint
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.keyring import Keyring
 
 CHECKPOINT = Checkpoint(bytes(range(16)), 3, bytes(32), datetime(2026, 11, 1, 8, 0, 0, 5, tzinfo=UTC))
@@ -28,7 +29,7 @@ def test_a_checkpoint_is_verified_with_the_public_key_alone(keyring: Keyring) ->
 
 
 def test_a_checkpoint_of_another_installation_is_refused(keyring: Keyring, tmp_path: object) -> None:
-    other = Keyring.create(keyring.path.with_name("other.json"), ReplayedEntropy(b"other"))
+    other = FileKeyring.create(keyring.path.with_name("other.json"), ReplayedEntropy(b"other"))
     with pytest.raises(Refusal) as refused:
         verify_checkpoint(sign_checkpoint(CHECKPOINT, other), keyring.audit_public_key())
     assert refused.value.rules == ("checkpoint.key",)

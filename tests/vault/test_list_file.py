@@ -13,7 +13,7 @@ from rts.entropy import ReplayedEntropy
 from rts.randomisation.commitment import subject_leaf, tree_hash
 from rts.refusal import Refusal
 from rts.vault.entries import EntryContext, ListEntry, pack_entry, unpack_entry
-from rts.vault.keyring import Keyring
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.keys_file import read_keys
 from rts.vault.list_file import RECORD_BYTES, ListFile, ListFileFacts, Manifest, open_inputs, write_list_file
 from rts.vault.vault import Vault
@@ -252,7 +252,7 @@ def test_a_missing_list_file_is_refused(tmp_path: Path) -> None:
 def test_a_list_of_another_installation_does_not_open(
     written: ListFileFacts, entropy: ReplayedEntropy, tmp_path: Path
 ) -> None:
-    other = Vault(Keyring.create(tmp_path / "other.json", entropy), entropy)
+    other = Vault(FileKeyring.create(tmp_path / "other.json", entropy), entropy)
     with pytest.raises(Refusal) as refused:
         contents(ListFile.read(written.path), written, other)
     assert refused.value.rules == ("vault.open",)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rts.entropy import ReplayedEntropy
 from rts.refusal import Refusal
 from rts.vault.boxes import box_length
-from rts.vault.keyring import Keyring
+from rts.vault.file_keyring import FileKeyring
 from rts.vault.vault import Vault
 
 
@@ -53,7 +53,7 @@ def test_a_closed_opener_refuses_and_records_nothing(vault: Vault) -> None:
 def test_a_stored_box_opens_again_in_another_process(vault: Vault, entropy: ReplayedEntropy) -> None:
     key = vault.new_data_key("trial SIRIUS")
     box = vault.seal(key, b"QZ", "subject.arm:1", 64).box
-    later = Vault(Keyring.load(vault.keyring.path), entropy)
+    later = Vault(FileKeyring.load(vault.keyring.path), entropy)
     assert later.opener(untraced).open(later.sealed(key, box, "subject.arm:1")) == b"QZ"
 
 
@@ -83,7 +83,7 @@ def test_a_box_moved_to_another_row_or_key_or_keyring_does_not_open(
 ) -> None:
     key, other_key = vault.new_data_key("trial SIRIUS"), vault.new_data_key("trial SIRIUS")
     box = vault.seal(key, b"QZ", "subject.arm:1", 64).box
-    other = Vault(Keyring.create(tmp_path / "other.json", entropy), entropy)
+    other = Vault(FileKeyring.create(tmp_path / "other.json", entropy), entropy)
     for holder, sealed in (
         (vault, vault.sealed(key, box, "subject.arm:2")),
         (vault, vault.sealed(other_key, box, "subject.arm:1")),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, text
 
 from rts.store.audit_verification import Finding
-from rts.store.checks import allocations, kits, lists, shipments, signatures, trails
+from rts.store.checks import allocations, data_keys, kits, lists, shipments, signatures, trails
 from rts.store.checks.view import View
 from rts.store.tables import Trial
 from rts.store.transaction import Doer, Store
@@ -23,6 +23,7 @@ __all__ = ["Finding", "run_checks"]
 Check = Callable[[View], Iterator[Finding]]
 
 CHECKS: tuple[Check, ...] = (
+    data_keys.data_keys_open,
     trails.definitions_are_as_loaded,
     lists.files_are_as_sealed,
     lists.records_are_as_sealed,
@@ -60,8 +61,10 @@ def run_checks(
 ) -> list[Finding]:
     """Check every trial and every audit trail of the installation; empty when all is as it must be.
 
-    `progress` is told the steps done and their number. Raises Refusal when the database cannot be read at all.
+    `progress` is told the steps done and their number. Raises Refusal when the database cannot be read at all, or the
+    root keys cannot be had: that nothing opens would then say nothing.
     """
+    store.vault.keyring.root_keys()
     doer = doer or Checker()
     # Before anything is opened: a check that is killed half-way has left its trace too.
     _record(store, doer, "check.run", {})
@@ -82,6 +85,7 @@ def run_checks(
                     done += 1
                     progress(done, total, "checking")
                 opened[trial.code] = view.opener.openings
+        findings += signatures.own_keys_are_signed(tx)
         findings += trails.installation_trail_is_whole(tx)
         progress(total, total, "checking")
     facts = {"findings": len(findings), "rules": sorted({found.rule for found in findings})}

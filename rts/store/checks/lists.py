@@ -14,7 +14,7 @@ from rts.store.checks.view import View
 from rts.store.sealed_rows import key_from_text
 from rts.store.specifications import open_specification
 from rts.store.tables import Kit, ListFile, ListSpecification, Person, Signature
-from rts.vault.keys_file import read_keys
+from rts.vault.keys_file import ListKeys, read_keys
 from rts.vault.list_file import ListFile as SealedFile
 
 IN_USE = ("active", "closed")
@@ -45,7 +45,11 @@ def files_are_as_sealed(view: View) -> Iterator[Finding]:
             yield Finding("list.facts", message)
         try:
             keys = read_keys(view.tx.store.lists / view.trial.code / f"{found.list_id}.keys")
-            keys.for_keyring(view.tx.store.vault.keyring)
+            keyring = view.tx.store.vault.keyring
+            if keyring.unwrap(keys.for_keyring(keyring)) != keyring.unwrap(key_from_text(found.data_key)):
+                message = say("List %(list)s: its keys file holds another data key.", list=found.list_id)
+                yield Finding("list.keys", message)
+            yield from _strange_recipients(view, found, keys)
             meets = sealed.meets_commitment(key_from_text(found.data_key), view.opener)
         except Refusal as refusal:
             for failed in refusal.failed:
@@ -54,6 +58,18 @@ def files_are_as_sealed(view: View) -> Iterator[Finding]:
         if not meets:
             message = say("List %(list)s does not meet its published commitment.", list=found.list_id)
             yield Finding("list.commitment", message)
+
+
+def _strange_recipients(view: View, found: ListFile, keys: ListKeys) -> Iterator[Finding]:
+    for recipient in keys.recipients:
+        if recipient.kind == "person" and (recipient.recipient_id, recipient.key_version) not in view.own_keys:
+            message = say(
+                "List %(list)s: its keys file lets key %(version)d of %(person)s open it, which is not in use.",
+                list=found.list_id,
+                version=recipient.key_version,
+                person=recipient.recipient_id,
+            )
+            yield Finding("list.recipient", message)
 
 
 def records_are_as_sealed(view: View) -> Iterator[Finding]:

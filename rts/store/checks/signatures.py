@@ -14,7 +14,9 @@ from sqlalchemy import select
 from rts.refusal import say
 from rts.store.audit_verification import Finding
 from rts.store.checks.view import View
-from rts.store.tables import CodeBreak, Signature, Subject
+from rts.store.tables import CodeBreak, PersonKey, Signature, Subject
+from rts.store.transaction import Transaction
+from rts.vault.person_keys import read_public_key
 
 
 def digest_of(record: dict[str, Any]) -> str:
@@ -45,6 +47,23 @@ def randomisations_are_signed(view: View) -> Iterator[Finding]:
         ):
             text = say("Subject %(subject)s: what is recorded is not what was signed.", subject=subject.code)
             yield Finding("signature.randomisation", text)
+
+
+def own_keys_are_signed(tx: Transaction) -> Iterator[Finding]:
+    """Each statistician's own key was registered by its owner, who signed for its fingerprint."""
+    statement = select(Signature.object_id, Signature.record_digest).where(Signature.object_type == "own_key")
+    signed = {tuple(row) for row in tx.session.execute(statement)}
+    for held in tx.session.scalars(select(PersonKey).order_by(PersonKey.id)):
+        username = held.person.username
+        record = {"person": username, "version": held.version, "fingerprint": held.fingerprint}
+        is_its_own = read_public_key(held.public_key).fingerprint == held.fingerprint
+        if (f"{username}/{held.version}", digest_of(record)) not in signed or not is_its_own:
+            text = say(
+                "Key %(version)d of %(person)s is not the one that was signed for.",
+                version=held.version,
+                person=username,
+            )
+            yield Finding("signature.own_key", text)
 
 
 def _randomised(view: View, subject: Subject) -> str:

@@ -72,11 +72,12 @@ def _chain(tx: Transaction, trial: Trial | None, opener: Opener | None) -> Itera
 
 def _checkpoints(tx: Transaction, chain: AuditChain) -> tuple[list[Checkpoint], list[Finding]]:
     sound, findings = [], []
-    public_key = tx.store.vault.keyring.audit_public_key()
+    keyring = tx.store.vault.keyring
+    public_keys = [keyring.audit_public_key(version) for version in keyring.audit_keys()]
     statement = select(AuditCheckpoint).where(AuditCheckpoint.chain_id == chain.id).order_by(AuditCheckpoint.id)
     for kept in tx.session.scalars(statement):
         try:
-            sound.append(verify_checkpoint(kept.text, public_key))
+            sound.append(verify_checkpoint(kept.text, *public_keys))
         except Refusal as refusal:
             findings += [Finding(failed.rule, failed.message) for failed in refusal.failed]
     return sound, findings

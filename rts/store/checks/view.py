@@ -20,6 +20,7 @@ from rts.store.tables import (
     KitMove,
     ListEntry,
     ListFile,
+    PersonKey,
     Shipment,
     ShipmentKit,
     Site,
@@ -119,6 +120,12 @@ class View:
         """The codes of the trial's sites by id."""
         found = self.tx.session.scalars(select(Site).where(Site.trial_id == self.trial.id))
         return {site.id: site.code for site in found}
+
+    @cached_property
+    def own_keys(self) -> set[tuple[str, int]]:
+        """User name and version of every statistician's own key that is in use."""
+        statement = select(PersonKey).where(PersonKey.retired_at.is_(None))
+        return {(held.person.username, held.version) for held in self.tx.session.scalars(statement)}
 
     @cached_property
     def versions(self) -> dict[int, DefinitionVersion]:
