@@ -16,7 +16,7 @@ from datetime import timedelta
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from threading import BoundedSemaphore
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from rts.access import passwords
 from rts.access.actor import Actor, actor_of, administrators, person_named, service
@@ -132,22 +132,28 @@ def _check(
         person = person_named(tx, username)
         right = right and person is not None and person.password_hash == tried  # not changed meanwhile
         tx.session.add(SignInAttempt(username=caller.name, address=caller.network, at=tx.now, right=right))
-        if person is None:
-            tx.act_as(_nobody, "none")
-            tx.audit("sign_in.unknown_name", "installation", "1", {"address": address})
-        elif not right:
-            _count_wrong(tx, person, address)
-        elif not person.locked_at:
+        if not right:
+            _count_wrong(tx, username, address)
+        elif person is not None and not person.locked_at:
             person.failed_sign_ins = 0
     return tried if right else None
 
 
-def _count_wrong(tx: Transaction, person: Person, address: str) -> None:
+def _count_wrong(tx: Transaction, username: str, address: str) -> None:
     """Count a wrong password, and lock the account after many: its owner and the administrators are told."""
-    # Counted by the database: of two wrong passwords at once, neither is forgotten.
-    person.failed_sign_ins = Person.failed_sign_ins + 1
-    tx.session.flush()
-    tx.session.refresh(person)
+    # Counted by the database: of two wrong passwords at once, neither is forgotten. And asked of it for a name that is
+    # nobody's too: what takes longer for one than for the other tells which names there are.
+    person = tx.session.scalar(
+        update(Person)
+        .where(Person.username == username)
+        .values(failed_sign_ins=Person.failed_sign_ins + 1)
+        .returning(Person)
+        .execution_options(populate_existing=True)
+    )
+    if person is None:
+        tx.act_as(_nobody, "none")
+        tx.audit("sign_in.unknown_name", "installation", "1", {"address": address})
+        return
     tx.act_as(Actor(person.username, person.printed_name, person.organisation, ()), "none")
     tx.audit("password.wrong", "person", person.username, {"address": address})
     if person.failed_sign_ins < LOCK_AFTER or person.locked_at or person.closed_at:

@@ -61,5 +61,6 @@ def kind_word(kind: str) -> str:
         "shipment": _("Shipments"),
         "receipt_trouble": _("Trouble on receipt"),
         "entries_low": _("Low list entries"),
+        "account": _("Accounts"),
         "calendars_running_out": _("Calendars running out"),
     }.get(kind, kind.replace("_", " "))

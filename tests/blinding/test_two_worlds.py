@@ -7,10 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from rts.app import create_app
+from rts.installation import open_store
+from rts.store.tables import Signature
 from tests.blinding.collector import Collector, Doors, differences
-from tests.blinding.conftest import Teller
+from tests.blinding.conftest import Teller, Told
 from tests.blinding.story import Story, tell_short
 from tests.blinding.worlds import ARMS, KIT_TYPES, SITES, stage
 from tests.infrastructure.databases import NewDatabase
@@ -34,6 +37,27 @@ def test_exchanging_the_arms_changes_nothing_that_a_blinded_person_receives(told
 
     assert differences(one.collector, other.collector) == []
     assert one.entropy_used == other.entropy_used
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("BLIND-01")
+def test_what_people_sign_of_a_subject_tells_no_arm(told: Teller) -> None:
+    """The digest of a signed record has no salt: were an arm in the record, two guesses would name it."""
+    one, other = signed_digests(told("A")), signed_digests(told("B"))
+
+    assert {kind for kind, _ in one} == {"randomisation", "code_break"}
+    assert one == other
+
+
+def signed_digests(told: Told) -> dict[tuple[str, str], list[str]]:
+    """What was signed of subjects, by kind and subject."""
+    found: dict[tuple[str, str], list[str]] = {}
+    store = open_store(f"sqlite:///{told.folder / 'rts.sqlite'}", told.folder / "keyring.json", told.folder / "lists")
+    with store.transaction() as tx:
+        for row in tx.session.scalars(select(Signature).where(Signature.object_type != "list").order_by(Signature.id)):
+            found.setdefault((row.object_type, row.object_id), []).append(row.record_digest)
+    store.engine.dispose()
+    return found
 
 
 @pytest.mark.slow
