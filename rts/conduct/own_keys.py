@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from rts.access.actor import Actor, actor_of, person_named, require
+from rts.access.actor import Actor, in_force, person_named, require
 from rts.access.permissions import UNBLINDED_ROLES, Permission
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
@@ -18,7 +18,7 @@ from rts.conduct.list_recipients import renew_recipients
 from rts.conduct.perform import Done
 from rts.refusal import refuse, say
 from rts.store import locks
-from rts.store.tables import Person, PersonKey, Trial
+from rts.store.tables import Person, PersonKey, RoleGrant, Trial
 from rts.store.transaction import Transaction
 from rts.vault.person_keys import read_public_key
 
@@ -138,6 +138,9 @@ def _retire(tx: Transaction, found: PersonKey, actor: Actor, reason: str) -> Non
 
 
 def _trials_seen_by(tx: Transaction, person: Person) -> list[Trial]:
-    """The trials in which `person` holds an unblinded role now."""
-    seen = {grant.trial_id for grant in actor_of(tx, person).grants if grant.role in UNBLINDED_ROLES}
-    return list(tx.session.scalars(select(Trial).where(Trial.id.in_(seen)).order_by(Trial.code)))
+    """The trials in which `person` holds an unblinded role, also while it rests until the account is confirmed: the
+    private key is the person's own all the same.
+    """
+    roles = [role.value for role in UNBLINDED_ROLES]
+    held = select(RoleGrant.trial_id).where(RoleGrant.person_id == person.id, RoleGrant.role.in_(roles), in_force())
+    return list(tx.session.scalars(select(Trial).where(Trial.id.in_(held)).order_by(Trial.code)))

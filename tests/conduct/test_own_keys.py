@@ -11,10 +11,12 @@ from rts.conduct.accounts import (
     CloseAccount,
     EndRole,
     GrantRole,
+    ResetPassword,
     add_person,
     close_account,
     end_role,
     grant_role,
+    reset_password,
     the_person,
 )
 from rts.conduct.generating_lists import GenerateList, generate_list
@@ -214,7 +216,8 @@ def test_a_statistician_of_two_trials_opens_the_lists_of_each_as_long_as_the_rol
         for text in shipped_definition("sirius")
     )
     world.do(load_definition, OPERATOR, LoadDefinition(public, restricted, world.today))
-    world.do(add_person, OPERATOR, AddPerson("newcomer", "Ines Alba", "CRO", "i@example.org", PASSWORD))
+    newcomer = AddPerson("newcomer", "Ines Alba", "CRO", "i@example.org", PASSWORD, keeps_password=True)
+    world.do(add_person, OPERATOR, newcomer)
     world.do(grant_role, OPERATOR, GrantRole("newcomer", "statistician", "comes", "ORION"))
     with world.store.transaction() as tx:
         world.stage.people["newcomer"] = actor_of(tx, the_person(tx, "newcomer"))
@@ -230,6 +233,26 @@ def test_a_statistician_of_two_trials_opens_the_lists_of_each_as_long_as_the_rol
 
     world.do(end_role, "administrator", EndRole(grant_of(world, "newcomer", "ORION"), "left the other trial"))
     assert world.events("own_key.retired") == 1
+
+
+def test_a_password_reset_by_somebody_else_takes_no_recipient_away_and_lets_nobody_register_a_key(
+    world: World,
+) -> None:
+    """Until a second person has confirmed the account its roles rest; the private key is the person's own all along."""
+    register(world, ONE, "one")
+    register(world, TWO, "two")
+    world.do(reset_password, "administrator", ResetPassword(ONE, "asked by telephone", "a wholly other sentence"))
+    with world.store.transaction() as tx:
+        world.stage.people[ONE] = actor_of(tx, the_person(tx, ONE))
+    world.do(end_role, "administrator", EndRole(grant_of(world, TWO), "left the trial"))
+    before = key_files(world)
+
+    with world.refuses("forbidden", "access.permission"):
+        register(world, ONE, "one again")
+
+    assert key_files(world) == before
+    assert recipients(world) == [(ONE, 1)]
+    assert world.last_event("own_key.retired")[0].object_id == TWO
 
 
 @pytest.mark.parametrize("who", ["manager", "investigator.cn02", "physician.cn02", "administrator", "auditor"])
