@@ -41,6 +41,16 @@ def read_json(path: Path) -> object:
     raise refuse("invalid", "file.json", message)
 
 
+def json_of(text: str) -> object:
+    """The JSON value that an argument holds. Raises Refusal `invalid`."""
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = say("not JSON (%(problem)s): %(text)s", problem=error.msg, text=text)
+        raise refuse("invalid", "argument.json", message) from None
+    return value
+
+
 def read_lines(path: Path) -> Iterator[str]:
     """The lines of `path`, one at a time. Raises Refusal as `read_text` does.
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, settings, show_json
-from rts.cli.files import read_json, read_text
+from rts.cli.files import json_of, read_json, read_text
 from rts.cli.installations import AS_USER, PASSWORD_FILE, ask_password, deed_of
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
@@ -29,6 +29,7 @@ from rts.conduct.releasing_lists import (
     reveal_list,
 )
 from rts.conduct.retiring_lists import CloseList, close_list
+from rts.conduct.reviewing_lists import ReadDesign, read_design
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.entropy import SystemEntropy
@@ -38,6 +39,8 @@ from rts.randomisation.designs.measures import MEASURES
 from rts.randomisation.designs.written import measure_written
 from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
+from rts.reports.designs import design_lines
+from rts.trial.procedures import procedure_from, written_form
 from rts.vault import atomic_files
 from rts.vault.keyring_file import MODE as OWNER_ONLY
 from rts.vault.keys_file import read_keys
@@ -54,6 +57,49 @@ REPORT_IT = (
 @click.group("list", cls=Group)
 def lists() -> None:
     """Allocation lists and kit lists."""
+
+
+@lists.command("design")
+@click.argument("trial")
+@click.option(
+    "--candidate", "candidates", multiple=True, metavar="JSON", help="A further procedure to put beside them."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every measure of every candidate as JSON.")
+@AS_USER
+@PASSWORD_FILE
+def design(trial: str, candidates: tuple[str, ...], as_json: bool, username: str, password_file: Path | None) -> None:
+    """Put the planned procedure beside others, for the trial's own subjects, ratio and strata."""
+    further = [procedure_from(json_of(candidate)) for candidate in candidates]
+    lines = design_lines(deed_of(read_design, ReadDesign(trial), username, password_file), further)
+    if as_json:
+        show_json(
+            [
+                {
+                    "procedure": written_form(line.procedure),
+                    "planned": line.is_planned,
+                    "dominated_by": list(line.dominated_by),
+                    "measures": dict(line.row.values),
+                    "strata": dict(line.row.strata),
+                    "advice": [{"rule": one.rule, "gravity": one.gravity} for one in line.advice],
+                }
+                for line in lines
+            ]
+        )
+        return
+    click.echo("no.  guesses  certain  max.imb.  SD overall  beaten by  procedure")
+    for number, line in enumerate(lines, start=1):
+        figure = line.row.figure
+        shares = (100 * (figure("cg_convergence") or 0), 100 * (figure("deterministic") or 0))
+        spread = (figure("E_max_abs_imbalance") or 0, figure("sd_overall_imbalance") or 0)
+        beaten = ",".join(map(str, line.dominated_by)) or "-"
+        words = " ".join(f"{key}={value}" for key, value in written_form(line.procedure).items() if key != "name")
+        planned = " (planned)" if line.is_planned else ""
+        click.echo(
+            f"{number:3}  {shares[0]:6.1f}%  {shares[1]:6.1f}%  {spread[0]:8.2f}  {spread[1]:10.2f}  {beaten:>9}"
+            f"  {line.procedure.name} {words}{planned}"
+        )
+        for one in line.advice:
+            click.echo(f"     {one.gravity}: {one.message} [{one.rule}]")
 
 
 @lists.command("specify")

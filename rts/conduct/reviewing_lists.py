@@ -106,6 +106,45 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
 
 
 @dataclass(frozen=True)
+class ReadDesign:
+    """Look up what a comparison of procedures is made for."""
+
+    trial: str
+
+
+@dataclass(frozen=True, repr=False)
+class PlannedDesign:
+    """The trial's target, ratio, strata and sites, and the procedure that its newest restricted definition plans."""
+
+    n: int
+    ratio: tuple[int, ...]
+    strata: int
+    sites: int
+    planned: Procedure
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+
+def read_design(tx: Transaction, actor: Actor, command: ReadDesign, opener: Opener) -> PlannedDesign:
+    """What is planned. Raises Refusal for anyone who may not generate lists."""
+    trial = tx.trial(command.trial)
+    require(tx, actor, Permission.LIST_GENERATE, trial)
+    version = definitions.latest_version(tx, trial)
+    definition = definitions.parsed(version.public_text)
+    restricted = definitions.open_restricted(tx, trial, version, opener)
+    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
+    tx.audit("list.design_read", "definition", f"{trial.code}/{version.version}", trial=trial)
+    return PlannedDesign(
+        definition.target,
+        tuple(ratios[arm.treatment] for arm in restricted.arms),
+        len(definition.strata),
+        len(definition.sites),
+        restricted.procedure,
+    )
+
+
+@dataclass(frozen=True)
 class ReadSpecification:
     """Look at the specification with this digest."""
 

@@ -115,6 +115,7 @@ ACTIONS_OF_TRIAL: dict[str, Message] = {
     "definition.put_in_force": say("Definition put in force"),
     "definition.plan_changed": say("Plan of a definition changed"),
     "definition.plan_withdrawn": say("Plan of a definition withdrawn"),
+    "list.design_read": say("Procedures compared"),
     "list.specified": say("List specified"),
     "list.specification_read": say("Specification of a list read"),
     "list.seed_share_committed": say("Share of a seed committed to"),

@@ -339,6 +339,52 @@ class _Scale:
         return Axes(self.left, RIGHT, TOP, BOTTOM, across, _value_ticks(self.top, self.step), self.x(today))
 
 
+@dataclass(frozen=True)
+class Point:
+    """A numbered point of a trade-off picture; `label_x` is where its number stands, `is_marked` the one in question,
+    `is_beaten` one that another point beats in every respect.
+    """
+
+    number: int
+    x: float
+    y: float
+    label_x: float
+    is_marked: bool
+    is_beaten: bool
+
+
+@dataclass(frozen=True)
+class TradeOffChart:
+    """Points by two figures of which less is better both times: the nearer to the corner, the better."""
+
+    axes: Axes
+    points: tuple[Point, ...]
+
+
+def trade_off_chart(values: Sequence[tuple[float, float]], marked: int, beaten: Sequence[bool]) -> TradeOffChart:
+    """Points at (across, up), numbered from 1; `marked` is the place (from 0) of the one in question.
+
+    Raises ValueError for a negative value.
+    """
+    if any(value < 0 for point in values for value in point):
+        raise ValueError("trade-off: both figures start at zero")
+    top, step_up = value_scale(max((up for _, up in values), default=0))
+    far, step_across = value_scale(max((across for across, _ in values), default=0))
+    left = _left_of(top)
+
+    def x(value: float) -> float:
+        return round(left + (RIGHT - left) * value / far, 1)
+
+    across = tuple(Tick(x(value), str(value)) for value in range(0, far + 1, step_across))
+    return TradeOffChart(
+        Axes(left, RIGHT, TOP, BOTTOM, across, _value_ticks(top, step_up), None),
+        tuple(
+            Point(place + 1, x(right), _height(up, top), x(right) + 9, place == marked, beaten[place])
+            for place, (right, up) in enumerate(values)
+        ),
+    )
+
+
 def _left_of(top: int) -> float:
     return 14 + DIGIT * len(f"{top:,}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
 
 from flask import g, redirect, render_template, request, url_for
@@ -32,11 +33,14 @@ from rts.conduct.retiring_lists import CloseList, WithdrawList, close_list, with
 from rts.conduct.reviewing_lists import (
     ListPlans,
     ListReview,
+    PlannedDesign,
     PlannedList,
     ReadableSpecification,
+    ReadDesign,
     ReadListPlans,
     ReadSpecification,
     ReviewList,
+    read_design,
     read_list_plans,
     read_specification,
     review_list,
@@ -45,7 +49,10 @@ from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_s
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import lists as reports
+from rts.reports.designs import design_lines
 from rts.reports.people import printed_names
+from rts.trial.procedures import KEYS, Minimisation, Procedure, procedure_from
+from rts.web.charts import trade_off_chart
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
 from rts.web.language import gettext as _
@@ -154,6 +161,59 @@ def all_lists(trial: str) -> str:
         title_of=list_title,
         **_words(),
     )
+
+
+@pages.page("/trials/<trial>/lists/design", Permission.LIST_GENERATE)
+def design(trial: str) -> Answer:
+    """The planned procedure beside others, for the trial's own subjects and strata."""
+    planned: PlannedDesign = perform(store(), read_design, actor(), ReadDesign(trial))
+    entered = request.args.to_dict()
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    try:
+        lines = design_lines(planned, _further_procedure(entered))
+    except Refusal as refusal:
+        failed, status = refusal.failed, STATUS[refusal.code]
+        lines = design_lines(planned)
+    by_chance = max(planned.ratio) / sum(planned.ratio)
+    picture = trade_off_chart(
+        [
+            (
+                line.row.figure("sd_overall_imbalance") or 0.0,
+                max(0.0, 100 * ((line.row.figure("cg_convergence") or 0.0) - by_chance)),
+            )
+            for line in lines
+        ],
+        next(place for place, line in enumerate(lines) if line.is_planned),
+        [bool(line.dominated_by) for line in lines],
+    )
+    page = render_template(
+        "lists/design.html",
+        planned=planned,
+        lines=lines,
+        picture=picture,
+        entered=entered,
+        failed=failed,
+        names=[name for name in KEYS if name != Minimisation.name],
+        procedure_words=procedure_words,
+    )
+    return page, status
+
+
+def _further_procedure(entered: Mapping[str, str]) -> list[Procedure]:
+    """The procedure that a reader asks to see beside the others; none asked for, none. Raises Refusal `invalid`."""
+    name = entered.get("procedure", "")
+    if not name:
+        return []
+    written: dict[str, object] = {"name": name}
+    for key in KEYS.get(name, ()):
+        text = entered.get(key, "").strip()
+        if key == "block_sizes":
+            parts = text.replace(",", " ").split()
+            written[key] = [int(part) if part.isdecimal() else part for part in parts]
+        else:
+            written[key] = int(text) if text.isdecimal() and key != "probability" else text
+    return [procedure_from(written)]
 
 
 @pages.page("/trials/<trial>/lists/specify", Permission.LIST_GENERATE, methods=("GET", "POST"))
