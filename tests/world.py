@@ -19,25 +19,19 @@ from sqlalchemy import func, select
 from rts.access.actor import Actor, service
 from rts.access.permissions import Role
 from rts.clock import HeldClock, local_date
-from rts.conduct.dispensing import HandOver, ReportKit, hand_over, report_kit
+from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.kits_at_site import opened_shelf
 from rts.conduct.perform import perform
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
 from rts.conduct.putting_in_force import PutInForce, put_in_force
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
+from rts.conduct.reporting_kits import ReportKit, report_kit
 from rts.conduct.resupplying import NightReport, run_night
 from rts.conduct.screening import ScreenSubject, screen_subject
-from rts.conduct.shipping import (
-    PickShipment,
-    ReceiveShipment,
-    ReleaseLot,
-    ShipShipment,
-    kits_of,
-    pick_shipment,
-    receive_shipment,
-    release_lot,
-    ship_shipment,
-    shipment_named,
-)
+from rts.conduct.sending_shipments import ShipShipment, ship_shipment
+from rts.conduct.shipments import kits_of, shipment_named
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.entropy import ReplayedEntropy
 from rts.installation import open_store

@@ -20,6 +20,9 @@ from rts.supply.picking import every_type_is_in_stock, pick_for_subject
 from rts.trial.definition import RestrictedDefinition, Visit
 from rts.vault.vault import Opener
 
+# What may befall a kit at a site, in the words of those who report it.
+FATES = {"damaged": Move.REPORT_DAMAGED, "lost": Move.REPORT_LOST}
+
 
 def kits_on_the_shelf(tx: Transaction, site: Site) -> list[Kit]:
     """Every available kit at `site`, by number."""

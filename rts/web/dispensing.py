@@ -6,19 +6,13 @@ from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
 from rts.access.permissions import Permission
-from rts.conduct.dispensing import (
-    FATES,
-    HandOver,
-    PrepareVisit,
-    ReplaceKit,
-    ReportKit,
-    hand_over,
-    normal_number,
-    prepare_visit,
-    replace_kit,
-    report_kit,
-)
+from rts.conduct.handing_over import HandOver, hand_over
+from rts.conduct.kits_at_site import FATES
 from rts.conduct.perform import Done
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
+from rts.conduct.replacing_kits import ReplaceKit, replace_kit
+from rts.conduct.reporting_kits import ReportKit, report_kit
+from rts.randomisation.numbers import normal_number
 from rts.refusal import Refusal, say
 from rts.reports.people import contacts
 from rts.reports.stock import kit_life

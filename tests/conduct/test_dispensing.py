@@ -7,13 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from rts.conduct.dispensing import HandOver, PrepareVisit, ReplaceKit, ReportKit, hand_over, prepare_visit, replace_kit
-from rts.conduct.dispensing import report_kit as report
+from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.expiring import SweepExpired, sweep_expired
+from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.perform import Done, perform
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
-from rts.conduct.shipping import DecideQuarantine, RequestShipment, decide_quarantine, request_shipment
+from rts.conduct.replacing_kits import ReplaceKit, replace_kit
+from rts.conduct.reporting_kits import ReportKit
+from rts.conduct.reporting_kits import report_kit as report
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.store.tables import Dispensing, Kit, KitMove
 from tests.world import GOOD_VALUES, World
 
@@ -187,7 +191,7 @@ def test_only_kits_of_ones_own_site_are_set_aside(world: World) -> None:
 @pytest.mark.requirement("BLIND-03")
 @pytest.mark.parametrize("outcome", ["excursion", "in_transit"])
 def test_kits_in_transit_or_quarantine_are_never_set_aside(world: World, subject: str, outcome: str) -> None:
-    from rts.conduct.shipping import ReceiveShipment, receive_shipment
+    from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 
     world.lose("CN02", *world.kit_types_on_the_shelf("CN02"))
     world.do(request_shipment, "supply", RequestShipment("SIRIUS", "CN02", 2, "shelf is empty"))

@@ -15,11 +15,12 @@ import pytest
 from sqlalchemy import select
 
 from rts.access.actor import Actor
-from rts.conduct.dispensing import PrepareVisit
+from rts.conduct.preparing_visits import PrepareVisit
 from rts.conduct.putting_in_force import PutInForce
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.releasing_lots import ReleaseLot
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import FailScreening
-from rts.conduct.shipping import ReleaseLot, RequestShipment, request_shipment
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.store import locks
 from rts.store.sealed_rows import open_entry
@@ -29,8 +30,8 @@ from tests.world import GOOD_VALUES, World
 
 RANDOMISE = "rts.conduct.randomising:randomise_subject"
 FAIL = "rts.conduct.screening:fail_screening"
-PREPARE = "rts.conduct.dispensing:prepare_visit"
-RELEASE = "rts.conduct.shipping:release_lot"
+PREPARE = "rts.conduct.preparing_visits:prepare_visit"
+RELEASE = "rts.conduct.releasing_lots:release_lot"
 PUT = "rts.conduct.putting_in_force:put_in_force"
 STRATUM = "SLEDAI-HIGH.STEROID-LOW"
 
@@ -224,7 +225,7 @@ def test_two_visits_prepared_at_once_never_share_a_kit(world: World) -> None:
         world,
         _preparing(world, first),
         _preparing(world, second),
-        meet_after="rts.conduct.dispensing:opened_shelf",
+        meet_after="rts.conduct.preparing_visits:opened_shelf",
     )
 
     assert answers == ["done", "done"]
@@ -239,7 +240,7 @@ def test_without_locks_two_visits_do_meet_on_one_kit(world: World) -> None:
         _preparing(world, first),
         _preparing(world, second),
         locked=False,
-        meet_after="rts.conduct.dispensing:opened_shelf",
+        meet_after="rts.conduct.preparing_visits:opened_shelf",
     )
 
     lost = {"sqlite": "store.unavailable", "postgresql": "kit.moved"}[world.store.engine.dialect.name]

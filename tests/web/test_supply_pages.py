@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select
 
-from rts.conduct.shipping import ReceiveShipment, receive_shipment
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 from rts.reports.supply import days_of_cover, overview, site_stocks
 from rts.store.tables import BlindedLot, Kit, Shipment
 from tests.web.office import desk, words
