@@ -8,6 +8,7 @@ from datetime import date
 
 from sqlalchemy import select
 
+from rts.conduct.kits_at_site import SetAside
 from rts.conduct.places import Place, place_of
 from rts.refusal import FailedRule, refuse, say
 from rts.states import STATES
@@ -71,15 +72,15 @@ def randomised_on(subject: Subject) -> date:
     return subject.randomised_on
 
 
-def note_pick(tx: Transaction, place: Place, subject: Subject, visit: str, possible_leak: bool) -> None:
-    """Tell the unblinded whether the choice of a kit may have told an arm; written every time, since its absence
-    would tell too.
+def note_pick(tx: Transaction, place: Place, subject: Subject, visit: str, kits: SetAside | None) -> None:
+    """Tell the unblinded whether the choice of kits may have told an arm, or that there was none; written every time,
+    since its absence would tell too.
     """
     tx.audit(
         "kits.picked",
         "subject",
         subject.code,
-        {"visit": visit, "possible_leak": possible_leak},
+        {"visit": visit, "possible_leak": kits is not None and kits.possible_leak, "lacking": kits is None},
         trial=place.site.trial,
         site=place.site,
         definition=place.version.version,

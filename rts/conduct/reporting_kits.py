@@ -13,6 +13,7 @@ from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, refuse_all, say
 from rts.store import locks
 from rts.store.ledger import Change, apply
+from rts.store.tables import Kit, Site
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState
 
@@ -28,12 +29,10 @@ class ReportKit:
     reason: str
 
 
-def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
-    """Take a kit off the shelf for good. Raises Refusal when it is not on this site's shelf."""
-    trial = tx.trial(command.trial)
-    site = tx.site(trial, command.site)
-    require(tx, actor, Permission.SITE_STOCK, trial, site)
-    locks.take(tx.session, locks.site_stock(trial.code, site.code))
+def check_report(tx: Transaction, site: Site, command: ReportKit) -> Kit:
+    """The kit on the shelf of `site` that is reported; the review page asks it too. Raises Refusal naming every rule
+    that failed.
+    """
     number = normal_number(command.kit)
     failed = []
     if command.fate not in FATES:
@@ -48,6 +47,16 @@ def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
     refuse_all("invalid", failed)
     if kit is None:
         raise RuntimeError("a missing kit was refused above")
+    return kit
+
+
+def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
+    """Take a kit off the shelf for good. Raises Refusal when it is not on this site's shelf."""
+    trial = tx.trial(command.trial)
+    site = tx.site(trial, command.site)
+    require(tx, actor, Permission.SITE_STOCK, trial, site)
+    locks.take(tx.session, locks.site_stock(trial.code, site.code))
+    kit = check_report(tx, site, command)
     apply(
         tx,
         [
@@ -65,7 +74,7 @@ def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
     tx.audit(
         f"kit.{command.fate}",
         "kit",
-        number,
+        kit.number,
         trial=trial,
         site=site,
         reason=command.reason.strip(),
@@ -73,4 +82,4 @@ def report_kit(tx: Transaction, actor: Actor, command: ReportKit) -> Done:
         after={"state": command.fate},
         definition=place_of(tx, site).version.version,
     )
-    return Done("report_kit", {"trial": trial.code, "site": site.code, "kit": number})
+    return Done("report_kit", {"trial": trial.code, "site": site.code, "kit": kit.number})

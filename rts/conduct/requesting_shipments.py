@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
-from rts.conduct.consignments import delivery_for, opened_depot, request_consignment
+from rts.conduct.consignments import choose_kits, delivery_for, note_choice, opened_depot, request_consignment
 from rts.conduct.perform import Done
-from rts.conduct.places import open_site, supply_locks, supplying_depot
+from rts.conduct.places import Place, open_site, supply_locks, supplying_depot
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks
+from rts.store.tables import Site
 from rts.store.transaction import Transaction
+from rts.supply.rationing import Share
 from rts.vault.vault import Opener
 
 
@@ -27,6 +29,25 @@ class RequestShipment:
     reason: str
 
 
+def check_request(tx: Transaction, site: Site, command: RequestShipment) -> Place:
+    """The place of a site that may be sent these sets, whatever the depot holds; the review page asks it too. Raises
+    Refusal for a site that is not open, a number out of range or no reason.
+    """
+    place = open_site(tx, site)
+    definition = place.definition
+    # Every treatment has one kit type in every group.
+    most = definition.supply.maximum_consignment // (len(definition.treatments) * len(definition.kit_groups))
+    failed = []
+    if not 1 <= command.sets <= most:
+        failed.append(
+            FailedRule("shipment.sets", say("Between 1 and %(most)d sets fit in a consignment.", most=most), "sets")
+        )
+    if not command.reason.strip():
+        failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
+    refuse_all("invalid", failed)
+    return place
+
+
 def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, opener: Opener) -> Done:
     """Request a shipment by hand. Raises Refusal for a site that is not open, a number out of range, or a depot that
     cannot fill every set.
@@ -36,21 +57,20 @@ def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, op
     require(tx, actor, Permission.SHIPMENT_REQUEST, trial, site)
     locks.take(tx.session, *supply_locks(tx, trial, site))
     tx.session.refresh(site)
-    place = open_site(tx, site)
+    place = check_request(tx, site, command)
     restricted = definitions.open_restricted(tx, trial, place.version, opener)
-    most = place.definition.supply.maximum_consignment // max(1, len(restricted.kit_types))
-    failed = []
-    if not 1 <= command.sets <= most:
-        failed.append(
-            FailedRule("shipment.sets", say("Between 1 and %(most)d sets fit in a consignment.", most=most), "sets")
-        )
-    if not command.reason.strip():
-        failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
-    refuse_all("invalid", failed)
     order = {kit_type.code: command.sets for kit_type in restricted.kit_types}
+    delivery = delivery_for(tx, place)
     stock = opened_depot(tx, supplying_depot(tx, place), opener)
-    requested = request_consignment(tx, place, restricted, stock, order, delivery_for(tx, place), actor.name)
-    if requested.is_short:
+    consignment = choose_kits(place, restricted, stock, order, delivery)
+    if not consignment.kits:
+        raise refuse(
+            "rule",
+            "depot.empty",
+            say("Depot %(depot)s has no kits it may ship now. Nothing was requested.", depot=place.facts.depot),
+            sealed=True,
+        )
+    if consignment.is_short:
         # Sent all the same, the box would hold more of one type than of another, or one alone.
         raise refuse(
             "rule",
@@ -59,7 +79,8 @@ def request_shipment(tx: Transaction, actor: Actor, command: RequestShipment, op
             "sets",
             sealed=True,
         )
-    number = requested.shipment.number
+    number = request_consignment(tx, place, consignment, delivery, actor.name).number
+    note_choice(tx, place, order, Share(order, {}), is_split=consignment.is_split)
     tx.audit(
         "shipment.asked_for",
         "shipment",

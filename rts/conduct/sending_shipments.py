@@ -8,12 +8,13 @@ from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.clock import local_date
 from rts.conduct.perform import Done
-from rts.conduct.places import place_of
+from rts.conduct.places import Place, place_of
 from rts.conduct.recipients import people_with
 from rts.conduct.shipments import kits_of, refuse_unless, shipment_named
 from rts.refusal import FailedRule, refuse_all, say
 from rts.store import locks, outbox
 from rts.store.ledger import Change, apply
+from rts.store.tables import Shipment
 from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_shipped
 from rts.supply.kits import KitState, Move
@@ -30,19 +31,13 @@ class ShipShipment:
     logger: str = ""
 
 
-def ship_shipment(tx: Transaction, actor: Actor, command: ShipShipment) -> Done:
-    """Record the dispatch. Raises Refusal when a kit may no longer be shipped (do-not-ship clock, judged today in
-    the depot's zone).
+def check_dispatch(tx: Transaction, shipment: Shipment, command: ShipShipment) -> Place:
+    """The place a shipment may leave for now; the review page asks it too. Raises Refusal when it is not packed, no
+    carrier is named, or a kit may no longer be shipped (do-not-ship clock, judged today in the depot's zone).
     """
-    trial = tx.trial(command.trial)
-    shipment = shipment_named(tx, trial, command.shipment)
-    require(tx, actor, Permission.SHIP, trial, depot=shipment.depot)
-    locks.take(tx.session, locks.depot_stock(trial.code, shipment.depot.code))
-    tx.session.refresh(shipment)
     refuse_unless(shipment, "picked")
     place = place_of(tx, shipment.site)
     today = local_date(tx.now, place.definition.depot(shipment.depot.code).time_zone)
-    lines = kits_of(tx, shipment)
     failed = []
     if not command.carrier.strip():
         failed.append(FailedRule("carrier.missing", say("Name the carrier."), "carrier"))
@@ -52,10 +47,22 @@ def ship_shipment(tx: Transaction, actor: Actor, command: ShipShipment) -> Done:
             say("Kit %(kit)s may no longer be shipped: it expires too soon.", kit=line.kit.number),
             "kits",
         )
-        for line in lines
+        for line in kits_of(tx, shipment)
         if not may_be_shipped(today, line.kit.lot.expiry, place.definition.expiry.dns)
     ]
     refuse_all("rule", failed)
+    return place
+
+
+def ship_shipment(tx: Transaction, actor: Actor, command: ShipShipment) -> Done:
+    """Record the dispatch. Raises Refusal as `check_dispatch`."""
+    trial = tx.trial(command.trial)
+    shipment = shipment_named(tx, trial, command.shipment)
+    require(tx, actor, Permission.SHIP, trial, depot=shipment.depot)
+    locks.take(tx.session, locks.depot_stock(trial.code, shipment.depot.code))
+    tx.session.refresh(shipment)
+    place = check_dispatch(tx, shipment, command)
+    lines = kits_of(tx, shipment)
     apply(
         tx,
         [

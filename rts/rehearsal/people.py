@@ -31,7 +31,10 @@ MOST_TRIES = 5  # days on which a person is asked back for randomisation while k
 
 @dataclass
 class Course:
-    """A person on their way through the trial; `to_come` are the visits not yet done, in order."""
+    """A person on their way through the trial; `to_come` are the visits not yet done, in order.
+
+    `is_lacking`: the kit of `replacement` is recorded as spoilt, and another is still to be had.
+    """
 
     person: Person
     code: str
@@ -41,6 +44,7 @@ class Course:
     randomised_on: date | None = None
     to_come: list[Visit] = field(default_factory=list)
     replacement: tuple[date, Visit, str] | None = None
+    is_lacking: bool = False
 
 
 class People:
@@ -162,8 +166,8 @@ class People:
         if self.randomised == min(plan.nth_randomised, self.target):
             self._code_break = self._code_break or (today + timedelta(days=plan.days_after), course)
 
-    def _assigned_kit(self, course: Course, visit: Visit) -> str:
-        """The number on the pharmacist's screen."""
+    def _assigned_kits(self, course: Course, visit: Visit) -> list[str]:
+        """The numbers on the pharmacist's screen: what is set aside for a visit."""
         with self.stage.store.transaction() as tx:
             statement = (
                 select(Kit.number)
@@ -171,7 +175,11 @@ class People:
                 .join(Subject, Dispensing.subject_id == Subject.id)
                 .where(Subject.code == course.code, Dispensing.visit == visit.code, Dispensing.state == "assigned")
             )
-            return tx.session.scalars(statement).one()
+            return list(tx.session.scalars(statement))
+
+    def _assigned_kit(self, course: Course, visit: Visit) -> str:
+        (kit,) = self._assigned_kits(course, visit)
+        return kit
 
     def _hand_over(self, course: Course, visit: Visit, today: date) -> None:
         kit = self._assigned_kit(course, visit)
@@ -206,7 +214,7 @@ class People:
                 self.scene.do(end_treatment, self._investigator(course), command)
                 course.state = "ended"
             return
-        course.replacement = None
+        course.replacement, course.is_lacking = None, False
         lacking = self.scene.refused(
             "kit.none_suitable",
             deed=prepare_visit,
@@ -228,9 +236,16 @@ class People:
         if course.replacement is None:
             raise RuntimeError("there is a kit to replace")
         _, visit, kit = course.replacement
-        command = ReplaceKit(self.stage.trial, course.code, kit, "damaged", "the subject spoilt the box")
         pharmacist = self._pharmacist(course)
-        if not self.scene.refused("kit.none_suitable", deed=replace_kit, actor=pharmacist, command=command):
+        if course.is_lacking:
+            command = PrepareVisit(self.stage.trial, course.code, visit.code)
+            lacks = self.scene.refused("kit.none_suitable", deed=prepare_visit, actor=pharmacist, command=command)
+        else:
+            spoilt = ReplaceKit(self.stage.trial, course.code, kit, "damaged", "the subject spoilt the box")
+            self.scene.do(replace_kit, pharmacist, spoilt)
+            lacks = not self._assigned_kits(course, visit)
+        course.is_lacking = lacks
+        if not lacks:
             another = HandOver(self.stage.trial, course.code, visit.code, self._assigned_kit(course, visit))
             self.scene.do(hand_over, pharmacist, another)
             course.replacement = None

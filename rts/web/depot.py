@@ -9,7 +9,7 @@ from flask import g, redirect, render_template, request, url_for
 
 from rts.access.permissions import Permission
 from rts.conduct.picking_shipments import PickShipment, pick_shipment
-from rts.conduct.sending_shipments import ShipShipment, ship_shipment
+from rts.conduct.sending_shipments import ShipShipment, check_dispatch, ship_shipment
 from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import depot as reports
@@ -168,4 +168,5 @@ def ship(trial: str, depot: str, shipment: str) -> Answer:
         ),
         lambda _done: _back("shipped"),
         _shipment(),
+        check=lambda tx, command: check_dispatch(tx, shipment_here(tx), command),
     )

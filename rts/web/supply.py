@@ -9,7 +9,7 @@ from flask import abort, g, render_template, request, url_for
 from rts.access.permissions import Permission
 from rts.conduct import requesting_shipments
 from rts.conduct.closing_shipments import CloseShipment, close_shipment
-from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
+from rts.conduct.deciding_quarantine import DecideQuarantine, check_decision, decide_quarantine, kit_named
 from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.refusal import say
 from rts.reports import depot as depot_reports
@@ -57,6 +57,19 @@ def _tasks(found: reports.SupplyOverview) -> list[dict[str, Any]]:
     """What the reader can decide now."""
     trial = g.trial.code
     tasks: list[dict[str, Any]] = []
+    tasks += [
+        {
+            "title": _("Depot %(depot)s cannot supply %(site)s", depot=short.depot, site=short.site),
+            "url": url_for("supply.lots", trial=trial),
+            "detail": _("Release a lot or bring kits to the depot; the order is tried again every night"),
+            "day": short.since,
+            "today": found.today,
+            "tone": "stop",
+            "word": _("Not supplied"),
+        }
+        for short in found.unsupplied
+        if may(Permission.SHIPMENT_REQUEST) or may(Permission.LOT_RELEASE)
+    ]
     if may(Permission.QUARANTINE_DECIDE) and found.quarantined:
         tasks.append(
             {
@@ -156,6 +169,7 @@ def request_shipment(trial: str) -> Answer:
         command_of,
         lambda done: url_for("supply.shipment_page", trial=trial, shipment=done.ids["shipment"], done="requested"),
         {"sites": sites, "site_names": dict(sites)},
+        check=lambda tx, command: requesting_shipments.check_request(tx, tx.site(g.trial, command.site), command),
     )
 
 
@@ -217,4 +231,5 @@ def decide(trial: str, kit: str) -> Answer:
         command_of,
         lambda done: url_for("supply.quarantine", trial=trial, done=done.ids["kit"]),
         {"kit": found[0] if found else None, "kit_number": kit},
+        check=lambda tx, command: check_decision(tx, kit_named(tx, g.trial, kit), command),
     )
