@@ -14,37 +14,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from rts.access.actor import Actor, service
 from rts.access.permissions import Role
 from rts.clock import HeldClock, local_date
-from rts.conduct.dispensing import HandOver, ReportKit, hand_over, report_kit
+from rts.conduct.consignments import opened_depot
+from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.kits_at_site import opened_shelf
 from rts.conduct.perform import perform
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
+from rts.conduct.places import place_of, supplying_depot
 from rts.conduct.putting_in_force import PutInForce, put_in_force
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.reading_sealed import ReadSealedDetail, read_sealed_detail
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
+from rts.conduct.reporting_kits import ReportKit, report_kit
 from rts.conduct.resupplying import NightReport, run_night
 from rts.conduct.screening import ScreenSubject, screen_subject
-from rts.conduct.shipping import (
-    PickShipment,
-    ReceiveShipment,
-    ReleaseLot,
-    ShipShipment,
-    kits_of,
-    pick_shipment,
-    receive_shipment,
-    release_lot,
-    ship_shipment,
-    shipment_named,
-)
+from rts.conduct.sending_shipments import ShipShipment, ship_shipment
+from rts.conduct.shipments import kits_of, shipment_named
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.entropy import ReplayedEntropy
 from rts.installation import open_store
 from rts.refusal import Refusal
 from rts.rehearsal.staging import Stage, stage_trial
-from rts.store.tables import AuditDetail, AuditEvent, Base, Dispensing, Shipment, Subject
+from rts.store.tables import AuditDetail, AuditEvent, Base, Dispensing, Kit, Notice, Shipment, Subject
 from rts.store.transaction import Store, Transaction
+from rts.supply.kits import KitState
 from rts.trial.shipped import shipped_definition
 from rts.vault.transit import Transit
 from rts.vault.vault import Opener
@@ -297,6 +295,37 @@ class World:
         with self.opened() as (tx, opener):
             shelf = opened_shelf(tx, tx.site(tx.trial(self.stage.trial), site), opener)
             return {opened.kit.number: opened.kit_type for opened in shelf}
+
+    def depot_stock(self, *lots: str) -> dict[str, dict[str, list[str]]]:
+        """The kits in the first depot: numbers by kit type, by blinded lot; of `lots` or all released ones."""
+        found: dict[str, dict[str, list[str]]] = {}
+        with self.opened() as (tx, opener):
+            depot = supplying_depot(tx, place_of(tx, tx.site(tx.trial(self.stage.trial), "CN02")))
+            for opened in opened_depot(tx, depot, opener):
+                if not lots or opened.lot in lots:
+                    found.setdefault(opened.lot, {}).setdefault(opened.kit_type, []).append(opened.kit.number)
+        return found
+
+    def take_from_depot(self, *kits: str) -> None:
+        """Let kits vanish from the depot, behind the back of the ledger."""
+        with self.store.transaction(write=True) as tx:
+            tx.act_as(service("test"), "service")
+            in_depot = Kit.number.in_(kits) & (Kit.state == KitState.IN_DEPOT)
+            tx.session.execute(update(Kit).where(in_depot).values(state=KitState.EXPIRED))
+            tx.audit("test.took", "installation", "1")
+
+    def sealed_detail(self, action: str) -> dict[str, Any]:
+        """What the newest event of `action` says, as a statistician reads it."""
+        number = self.last_event(action)[0].number
+        opened = self.do(read_sealed_detail, "statistician.one", ReadSealedDetail(self.stage.trial, number))
+        detail: dict[str, Any] = opened.detail
+        return detail
+
+    def mails(self, kind: str) -> list[tuple[str, str, str]]:
+        """The mails of a kind in the outbox: to whom, subject line, text."""
+        with self.store.transaction() as tx:
+            statement = select(Notice).where(Notice.kind == kind).order_by(Notice.id)
+            return [(mail.person.username, mail.subject_line, mail.body) for mail in tx.session.scalars(statement)]
 
     def lose(self, site: str, *kits: str) -> None:
         """Report kits on the shelf as lost."""

@@ -46,7 +46,7 @@ def json_of(text: str) -> object:
     try:
         value: object = json.loads(text)
     except json.JSONDecodeError as error:
-        message = say("not JSON (%(problem)s): %(text)s", problem=error.msg, text=text)
+        message = say("not JSON (%(problem)s): %(given)s", problem=error.msg, given=text)
         raise refuse("invalid", "argument.json", message) from None
     return value
 

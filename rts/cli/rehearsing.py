@@ -27,7 +27,7 @@ def rehearse(trial: str, seed: int, subjects: int | None, out: Path | None) -> N
     On a scratch database that is removed afterwards; with --database on that one, which must be empty; keyring and
     lists then stay beside it. RTS_DATABASE and its like are not used here.
     """
-    from rts.rehearsal.rehearse import ground_at, scratch_ground
+    from rts.rehearsal.ground import ground_at, scratch_ground
     from rts.rehearsal.rehearse import rehearse as run_rehearsal
 
     database = given("database")

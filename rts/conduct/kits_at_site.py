@@ -20,6 +20,9 @@ from rts.supply.picking import every_type_is_in_stock, pick_for_subject
 from rts.trial.definition import RestrictedDefinition, Visit
 from rts.vault.vault import Opener
 
+# What may befall a kit at a site, in the words of those who report it.
+FATES = {"damaged": Move.REPORT_DAMAGED, "lost": Move.REPORT_LOST}
+
 
 def kits_on_the_shelf(tx: Transaction, site: Site) -> list[Kit]:
     """Every available kit at `site`, by number."""
@@ -43,6 +46,11 @@ def type_for_arm(restricted: RestrictedDefinition, arm: str, group: str) -> str:
         if kit_type.arm == arm and kit_type.group == group:
             return kit_type.code
     raise LookupError("the definition names no kit type for an arm of this group")
+
+
+def group_of_type(restricted: RestrictedDefinition, kit_type: str) -> str:
+    """The blinding group of a kit type."""
+    return next(found.group for found in restricted.kit_types if found.code == kit_type)
 
 
 def stock_gate_holds(
@@ -77,7 +85,7 @@ class SetAside:
     possible_leak: bool
 
 
-def set_aside(
+def set_aside_if_there(
     tx: Transaction,
     place: Place,
     restricted: RestrictedDefinition,
@@ -89,11 +97,11 @@ def set_aside(
     *,
     window_reason: str | None = None,
     slots: dict[str, list[int]] | None = None,
-) -> SetAside:
-    """Pick the kits of `visit` for `subject` and set them aside: expiry class first, then secret pick order.
+) -> SetAside | None:
+    """Pick the kits of `visit` for `subject` and set them aside: expiry class first, then secret pick order. None, and
+    nothing done, when the shelf lacks one.
 
-    `slots` limits it to some slots of a group (a replacement). Raises Refusal when the shelf lacks them, in words
-    that fit whichever type is short.
+    `slots` limits it to some slots of a group (a replacement).
     """
     by_number = {opened.kit.number: opened.kit for opened in shelf}
     stock = [opened.as_stock() for opened in shelf]
@@ -115,16 +123,7 @@ def set_aside(
             place.definition.expiry.dnd_at(visit.code),
         )
         if len(pick.numbers) < len(wanted):
-            raise refuse(
-                "rule",
-                "kit.none_suitable",
-                say(
-                    "Site %(site)s has no suitable kit for this visit now. Call the supply manager: a shipment "
-                    "can be sent at once.",
-                    site=place.site.code,
-                ),
-                sealed=True,
-            )
+            return None
         possible_leak = possible_leak or pick.possible_leak
         chosen += [(slot, by_number[number]) for slot, number in zip(wanted, pick.numbers, strict=True)]
     apply(
@@ -165,6 +164,37 @@ def set_aside(
         )
     tx.session.flush()
     return SetAside(tuple(kit.number for _, kit in chosen), possible_leak)
+
+
+def set_aside(
+    tx: Transaction,
+    place: Place,
+    restricted: RestrictedDefinition,
+    shelf: list[OpenedKit],
+    subject: Subject,
+    arm: str,
+    visit: Visit,
+    doer: str,
+    *,
+    window_reason: str | None = None,
+    slots: dict[str, list[int]] | None = None,
+) -> SetAside:
+    """As `set_aside_if_there`. Raises Refusal when the shelf lacks a kit, in words that fit whichever type is short."""
+    kits = set_aside_if_there(
+        tx, place, restricted, shelf, subject, arm, visit, doer, window_reason=window_reason, slots=slots
+    )
+    if kits is None:
+        raise refuse(
+            "rule",
+            "kit.none_suitable",
+            say(
+                "Site %(site)s has no suitable kit for this visit now. Call the supply manager: a shipment "
+                "can be sent at once.",
+                site=place.site.code,
+            ),
+            sealed=True,
+        )
+    return kits
 
 
 def opened_shelf(tx: Transaction, site: Site, opener: Opener) -> list[OpenedKit]:

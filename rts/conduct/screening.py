@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.perform import Done
-from rts.conduct.places import open_site, place_of, subject_at
+from rts.conduct.places import Place, open_site, place_of, subject_at
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import locks
-from rts.store.tables import Subject
+from rts.store.tables import Site, Subject
 from rts.store.transaction import Transaction
 
 SEXES = ("female", "male")
@@ -36,13 +36,10 @@ class ScreenSubject:
     is_new_person: bool = False
 
 
-def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Done:
-    """Give the next subject code of the site. Raises Refusal naming every rule that failed."""
-    trial = tx.trial(command.trial)
-    site = tx.site(trial, command.site)
-    require(tx, actor, Permission.SCREEN, trial, site)
-    locks.take(tx.session, locks.randomisation(trial.code))
-    tx.session.refresh(site)
+def check_screening(tx: Transaction, site: Site, command: ScreenSubject) -> Place:
+    """The place of a site where this person may be screened; the review page asks it too. Raises Refusal naming every
+    rule that failed.
+    """
     place = open_site(tx, site)
     today = place.today
     failed = []
@@ -68,8 +65,8 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
         failed.append(FailedRule("sex.unknown", say("Choose female or male."), "sex"))
     previous = command.previous.strip().upper()
     if previous:
-        earlier = tx.session.scalar(select(Subject).where(Subject.trial_id == trial.id, Subject.code == previous))
-        followed = select(Subject.id).where(Subject.trial_id == trial.id, Subject.previous_code == previous)
+        earlier = tx.session.scalar(select(Subject).where(Subject.trial_id == site.trial_id, Subject.code == previous))
+        followed = select(Subject.id).where(Subject.trial_id == site.trial_id, Subject.previous_code == previous)
         if earlier is None or earlier.state != "screen_failed" or tx.session.scalar(followed.limit(1)) is not None:
             failed.append(
                 FailedRule(
@@ -102,6 +99,18 @@ def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Don
             ),
             "is_new_person",
         )
+    return place
+
+
+def screen_subject(tx: Transaction, actor: Actor, command: ScreenSubject) -> Done:
+    """Give the next subject code of the site. Raises Refusal naming every rule that failed."""
+    trial = tx.trial(command.trial)
+    site = tx.site(trial, command.site)
+    require(tx, actor, Permission.SCREEN, trial, site)
+    locks.take(tx.session, locks.randomisation(trial.code))
+    tx.session.refresh(site)
+    place = check_screening(tx, site, command)
+    previous = command.previous.strip().upper()
     sequence = (tx.session.scalar(select(func.max(Subject.sequence)).where(Subject.site_id == site.id)) or 0) + 1
     subject = Subject(
         trial_id=trial.id,

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.perform import Done
-from rts.conduct.places import place_of
+from rts.conduct.places import Place, place_of
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import locks
-from rts.store.tables import SiteGate
+from rts.store.tables import Site, SiteGate
 from rts.store.transaction import Transaction
 
 
@@ -28,13 +28,10 @@ class PassGate:
     document: str
 
 
-def pass_gate(tx: Transaction, actor: Actor, command: PassGate) -> Done:
-    """Record a gate. Raises Refusal for an unknown gate, a date in the future, a missing document or a gate passed
-    already.
+def check_gate(tx: Transaction, site: Site, command: PassGate) -> Place:
+    """The place of a site whose gate may be recorded so; the review page asks it too. Raises Refusal for an unknown
+    gate, a date in the future, a missing document or a gate passed already.
     """
-    trial = tx.trial(command.trial)
-    site = tx.site(trial, command.site)
-    require(tx, actor, Permission.SITE_MANAGE, trial, site)
     place = place_of(tx, site)
     failed = []
     if command.gate not in place.definition.gates:
@@ -54,6 +51,15 @@ def pass_gate(tx: Transaction, actor: Actor, command: PassGate) -> Done:
     refuse_all("invalid", failed)
     if tx.session.scalar(select(SiteGate.id).where(SiteGate.site_id == site.id, SiteGate.gate == command.gate)):
         raise refuse("conflict", "gate.passed", say("This gate is recorded already."), "gate")
+    return place
+
+
+def pass_gate(tx: Transaction, actor: Actor, command: PassGate) -> Done:
+    """Record a gate. Raises Refusal as `check_gate`."""
+    trial = tx.trial(command.trial)
+    site = tx.site(trial, command.site)
+    require(tx, actor, Permission.SITE_MANAGE, trial, site)
+    place = check_gate(tx, site, command)
     tx.session.add(
         SiteGate(
             site_id=site.id,

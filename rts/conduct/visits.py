@@ -1,4 +1,4 @@
-"""The visits of a subject whose kits were set aside under an earlier version of the definition.
+"""The visits of a subject for which kits were set aside: whether they are closed, and by which version they are judged.
 
 A later version may leave a visit out, or give it another code. What was set aside for it stays: it is handed over,
 replaced, counted and shown as the version recorded with it says.
@@ -6,16 +6,20 @@ replaced, counted and shown as the version recorded with it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import Select, case, func, select
 
 from rts.conduct.places import Place
 from rts.store import definitions
 from rts.store.tables import DefinitionVersion, Dispensing, Subject
 from rts.store.transaction import Transaction
 from rts.trial.definition import TrialDefinition, Visit
+
+LIVE = ("assigned", "dispensed")
+"""The states of a kit that counts for its visit: set aside or handed over, not replaced or put back."""
 
 
 def names_visit(definition: TrialDefinition, code: str) -> bool:
@@ -39,12 +43,59 @@ def place_of_visit(tx: Transaction, place: Place, row: Dispensing) -> Place:
     return replace(place, version=version, definition=definition, facts=definition.site(place.site.code))
 
 
-def held_visits(tx: Transaction, subject: Subject) -> dict[str, int]:
-    """The visits of `subject` for which kits are set aside or were dispensed, and the version recorded with them."""
-    statement = select(Dispensing.visit, Dispensing.version_id).where(
-        Dispensing.subject_id == subject.id, Dispensing.state.in_(["assigned", "dispensed"])
+@dataclass(frozen=True)
+class ReachedVisit:
+    """A visit for which kits were set aside, and the version recorded with them.
+
+    It is closed unless one of its kits was given up (lost, damaged, too old) and no other was there to replace it.
+    """
+
+    version_id: int
+    is_closed: bool
+
+
+def reached_visits(
+    tx: Transaction, subjects: Collection[int] | Select[int]
+) -> defaultdict[int, dict[str, ReachedVisit]]:
+    """The visits of `subjects` (row ids) for which kits were set aside, by subject and code."""
+    is_live = case((Dispensing.state.in_(LIVE), 1), else_=0)
+    slots = (
+        select(
+            Dispensing.subject_id,
+            Dispensing.visit,
+            func.max(Dispensing.version_id).label("version_id"),
+            func.max(is_live).label("is_live"),
+        )
+        .where(Dispensing.subject_id.in_(subjects))
+        .group_by(Dispensing.subject_id, Dispensing.visit, Dispensing.slot)
+        .subquery()
     )
-    return dict(tx.session.execute(statement).all())
+    statement = select(
+        slots.c.subject_id, slots.c.visit, func.max(slots.c.version_id), func.min(slots.c.is_live)
+    ).group_by(slots.c.subject_id, slots.c.visit)
+    found: defaultdict[int, dict[str, ReachedVisit]] = defaultdict(dict)
+    for subject_id, visit, version_id, closed in tx.session.execute(statement):
+        found[subject_id][visit] = ReachedVisit(version_id, closed == 1)
+    return found
+
+
+def given_up(tx: Transaction, subject: Subject, visit: str) -> list[Dispensing]:
+    """The kits of a visit that were given up and not replaced, the last of each place, by place."""
+    statement = (
+        select(Dispensing)
+        .where(Dispensing.subject_id == subject.id, Dispensing.visit == visit)
+        .order_by(Dispensing.slot, Dispensing.attempt)
+    )
+    last = {row.slot: row for row in tx.session.scalars(statement)}
+    return [row for row in last.values() if row.state not in LIVE]
+
+
+def schedule_of(
+    tx: Transaction, definition: TrialDefinition, reached: Mapping[str, ReachedVisit]
+) -> tuple[tuple[Visit, ...], frozenset[str]]:
+    """The visits of a subject by day, and the codes of those that are closed."""
+    visits = visits_of(tx, definition, [(code, visit.version_id) for code, visit in reached.items()])
+    return visits, frozenset(code for code, visit in reached.items() if visit.is_closed)
 
 
 def visits_of(tx: Transaction, definition: TrialDefinition, held: Iterable[tuple[str, int]]) -> tuple[Visit, ...]:

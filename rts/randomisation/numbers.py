@@ -51,6 +51,11 @@ def draw_salts(entries: int, blocks: Iterator[bytes]) -> list[bytes]:
     return salts[:entries]
 
 
+def normal_number(text: str) -> str:
+    """A kit number as people type it (grouped, small letters) in the form lists hold it."""
+    return "".join(text.split()).replace("-", "").upper()
+
+
 def check_digits(value: int) -> str:
     """The two check digits of `value` by ISO 7064 MOD 97-10: 794 has 44."""
     return _CHECK_DIGITS[value * 100 % 97]

@@ -16,11 +16,13 @@ from rts.conduct.accounts import ChangePassword, change_password
 from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.installing import SetClock, set_clock
 from rts.conduct.perform import perform
-from rts.conduct.shipping import RequestShipment, request_shipment
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.entropy import Entropy
 from rts.installation import open_store
 from rts.refusal import Message, refuse, say
-from rts.rehearsal.rehearse import Progress, Rehearsal, do_not_wait_for_the_disk, list_seed, unheard
+from rts.rehearsal.day_by_day import Progress, Rehearsal, unheard
+from rts.rehearsal.ground import do_not_wait_for_the_disk
+from rts.rehearsal.rehearse import list_seed
 from rts.rehearsal.staging import OFFICE, OPERATOR, Stage, planned_lists, stage_trial
 from rts.rehearsal.story import Story
 from rts.store.database import upgrade
@@ -145,12 +147,12 @@ def _build(folder: Path, progress: Progress) -> tuple[DemoAccount, ...]:
         )
         for day in range(DEMO_DAY):
             rehearsal.run_day(first_day + timedelta(days=day))
-            progress(day + 1, DEMO_DAY, f"day {day + 1}: {rehearsal.randomised} randomised")
+            progress(day + 1, DEMO_DAY, f"day {day + 1}: {rehearsal.people.randomised} randomised")
         # The list of the next lot waits for the second statistician.
         statistician = stage.people["statistician.one"]
         for plan in sorted(later):
             stage.specify(plan)
-            rehearsal.do(generate_list, statistician, GenerateList(stage.trial, plan), sign=True)
+            rehearsal.scene.do(generate_list, statistician, GenerateList(stage.trial, plan), sign=True)
         rehearsal.begin_day(today)
         site = busiest_site(rehearsal)
         _send_parcel(rehearsal, site)
@@ -166,9 +168,9 @@ def busiest_site(rehearsal: Rehearsal) -> str:
     screening.
     """
     today = rehearsal.today
-    parcels = rehearsal.sites_of_parcels("requested", "in_transit")
+    parcels = rehearsal.parcels.sites_of_parcels("requested", "in_transit")
     visits, screenings = [], []
-    for course in rehearsal.courses:
+    for course in rehearsal.people.courses:
         if course.state == "screening":
             screenings.append(course.person.site)
         elif course.state == "treatment" and course.randomised_on is not None:
@@ -181,18 +183,18 @@ def busiest_site(rehearsal: Rehearsal) -> str:
         found = [sites.count(site) for sites in work]
         return sum(map(bool, found)), sum(found)
 
-    return max(sorted(site.code for site in rehearsal.definition.sites), key=waiting)
+    return max(sorted(site.code for site in rehearsal.scene.definition.sites), key=waiting)
 
 
 def _send_parcel(rehearsal: Rehearsal, site: str) -> None:
     """See that a parcel is on its way to `site`: the one requested leaves this morning, or one asked for by hand."""
-    if site in rehearsal.sites_of_parcels("in_transit"):
+    if site in rehearsal.parcels.sites_of_parcels("in_transit"):
         return
-    stage = rehearsal.stage
-    if site not in rehearsal.sites_of_parcels("requested"):
+    stage = rehearsal.scene.stage
+    if site not in rehearsal.parcels.sites_of_parcels("requested"):
         command = RequestShipment(stage.trial, site, 2, "the site expects more subjects")
-        rehearsal.do(request_shipment, stage.people["supply"], command)
-    rehearsal.pick_and_ship(Shipment.site.has(code=site))
+        rehearsal.scene.do(request_shipment, stage.people["supply"], command)
+    rehearsal.parcels.pick_and_ship(Shipment.site.has(code=site))
 
 
 def _open_accounts(stage: Stage, site: str) -> tuple[DemoAccount, ...]:

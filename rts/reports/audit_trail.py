@@ -21,6 +21,7 @@ from rts.refusal import refuse, say
 from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.audit import chain_of, first_hash
+from rts.store.audit_verification import SEALED_ACTIONS
 from rts.store.tables import (
     AuditCheckpoint,
     AuditDetail,
@@ -33,10 +34,6 @@ from rts.store.tables import (
 )
 from rts.store.transaction import Transaction
 from rts.trial.definition import TrialDefinition
-
-# A refusal is sealed when one of its rules depends on an arm. Were the others shown with their rules, a refusal
-# without would name itself.
-NEVER_DETAILED = frozenset({"refused", "allocation.taken", "kits.picked", "lists.checked", "detail.opened"})
 
 # A list is named by its commitment: list ids are for unblinded eyes. Events of earlier versions name it by its id, in
 # these fields.
@@ -192,8 +189,8 @@ def checkpoints(tx: Transaction, trial: Trial | None, limit: int = 10) -> list[C
 
 
 def detail_shown(action: str, detail: AuditDetail | None) -> dict[str, Any] | None:
-    """What is shown of a detail: nothing for the kinds that can be sealed, and for one that was removed."""
-    if action in NEVER_DETAILED or detail is None or detail.detail is None:
+    """What is shown of a detail: nothing for the kinds that can be sealed, sealed or not, nor for one removed."""
+    if action in SEALED_ACTIONS or detail is None or detail.detail is None:
         return None
     facts = {name: value for name, value in json.loads(detail.detail).items() if name not in LIST_NAMES}
     return facts or None

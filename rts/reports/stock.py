@@ -8,9 +8,9 @@ from datetime import date, datetime
 
 from sqlalchemy import func, select
 
-from rts.conduct.dispensing import normal_number
 from rts.conduct.places import Place, place_of
 from rts.conduct.visits import definition_of_visit
+from rts.randomisation.numbers import normal_number
 from rts.reports.people import Name, printed_names
 from rts.store.tables import BlindedLot, Dispensing, Kit, KitMove, Shipment, Site, Subject
 from rts.store.transaction import Transaction

@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 
 from rts.conduct.places import Place, place_of
-from rts.conduct.visits import definition_of_visit, visits_of
+from rts.conduct.visits import LIVE, definition_of_visit, reached_visits, schedule_of, visits_of
 from rts.reports.people import Name, printed_names
 from rts.store import definitions
 from rts.store.tables import (
@@ -30,14 +30,13 @@ from rts.supply.windows import due_date, open_visits, window
 from rts.trial.definition import TrialDefinition, Visit
 from rts.trial.texts import Text
 
-LIVE = ("assigned", "dispensed")
-
 
 @dataclass(frozen=True)
 class DueVisit:
     """A visit still to be held: its due day and window, local to the site.
 
-    `state` is `coming`, `open` (today lies in the window), `overdue`, or `set_aside` (kits wait to be handed over).
+    `state` is `coming`, `open` (today lies in the window), `overdue`, `lacking` (a kit of it was given up and not
+    replaced), or `set_aside` (kits wait to be handed over).
     """
 
     code: str
@@ -98,8 +97,8 @@ class VisitKit:
 class VisitLine:
     """A visit of a randomised subject with its kits.
 
-    `state` is `dispensed`, `set_aside`, `open`, `overdue`, `coming`, `passed` (a later one was held) or `not_held`
-    (treatment ended before).
+    `state` is `dispensed`, `set_aside`, `open`, `overdue`, `coming`, `lacking` (a kit of it was given up and not
+    replaced), `passed` (a later one was held) or `not_held` (treatment ended before).
     """
 
     code: str
@@ -234,26 +233,24 @@ def next_visits(tx: Transaction, place: Place, subjects: Sequence[Subject]) -> d
     """The next visit of each of `subjects` in treatment, by row id: the one kits are set aside for, else the next."""
     if not subjects:
         return {}
-    held: dict[int, dict[str, int]] = {subject.id: {} for subject in subjects}
-    waiting: dict[int, str] = {}
-    statement = select(Dispensing.subject_id, Dispensing.visit, Dispensing.version_id, Dispensing.state).where(
-        Dispensing.subject_id.in_(held), Dispensing.state.in_(LIVE)
+    ids = [subject.id for subject in subjects]
+    reached = reached_visits(tx, ids)
+    statement = select(Dispensing.subject_id, Dispensing.visit).where(
+        Dispensing.subject_id.in_(ids), Dispensing.state == "assigned"
     )
-    for subject_id, visit, version_id, state in tx.session.execute(statement):
-        held[subject_id][visit] = version_id
-        if state == "assigned":
-            waiting[subject_id] = visit
+    waiting: dict[int, str] = dict(tx.session.execute(statement).all())
     found = {}
     for subject in subjects:
         if subject.randomised_on is None:
             continue
-        visits = visits_of(tx, place.definition, held[subject.id].items())
+        visits, closed = schedule_of(tx, place.definition, reached[subject.id])
         if subject.id in waiting:
             awaited = next(visit for visit in visits if visit.code == waiting[subject.id])
             found[subject.id] = replace(_due(awaited, subject.randomised_on, place.today), state="set_aside")
             continue
-        ahead = open_visits(visits, held[subject.id])
+        ahead = open_visits(visits, closed)
         due = [_due(visit, subject.randomised_on, place.today) for visit in ahead]
+        due = [replace(visit, state="lacking") if visit.code in reached[subject.id] else visit for visit in due]
         # One missed is let go once the window of a later one has begun: that is the visit the subject comes to.
         begun = [visit for visit in due if visit.state != "coming"]
         if due:
@@ -395,20 +392,23 @@ def _visits(tx: Transaction, place: Place, subject: Subject, kits: list[VisitKit
         return ()
     visits = visits_of(tx, place.definition, [(kit.visit, kit.version_id) for kit in kits])
     held = {kit.visit for kit in kits if kit.state in LIVE}
-    reached = max((visit.day for visit in visits if visit.code in held), default=None)
     lines = []
     for visit in visits:
         due = _due(visit, subject.randomised_on, place.today)
         mine = tuple(kit for kit in kits if kit.visit == visit.code)
         live = {kit.state for kit in mine if kit.state in LIVE}
-        if live:
-            state = "set_aside" if "assigned" in live else "dispensed"
+        lacks = {kit.slot for kit in mine} - {kit.slot for kit in mine if kit.state in LIVE}
+        is_passed = any(other.day >= visit.day for other in visits if other.code in held - {visit.code})
+        if "assigned" in live:
+            state = "set_aside"
+        elif live and (not lacks or is_passed or subject.state != "randomised"):
+            state = "dispensed"
         elif subject.state != "randomised":
             state = "not_held"
-        elif reached is not None and visit.day <= reached:
+        elif is_passed:
             state = "passed"
         else:
-            state = due.state
+            state = "lacking" if lacks else due.state
         lines.append(
             VisitLine(
                 code=visit.code,
@@ -426,7 +426,7 @@ def _visits(tx: Transaction, place: Place, subject: Subject, kits: list[VisitKit
 
 def _next(visits: tuple[VisitLine, ...]) -> VisitLine | None:
     set_aside = [visit for visit in visits if visit.state == "set_aside"]
-    begun = [visit for visit in visits if visit.state in {"open", "overdue"}]
+    begun = [visit for visit in visits if visit.state in {"lacking", "open", "overdue"}]
     coming = [visit for visit in visits if visit.state == "coming"]
     return next(iter([*set_aside, *begun[-1:], *coming]), None)
 

@@ -15,12 +15,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, String, case, func, literal, select
 
 from rts.clock import local_date
-from rts.conduct.visits import visits_of
+from rts.conduct.places import places_of
+from rts.conduct.resupplying import supplied_sites
+from rts.conduct.visits import reached_visits, schedule_of
 from rts.reports.depot import is_overdue, lot_rows
 from rts.reports.people import Name, printed_names
 from rts.reports.trial_overview import PlannedDay, randomised_by_day, recruitment_plan
 from rts.store import definitions
-from rts.store.tables import BlindedLot, Dispensing, Kit, KitMove, Shipment, Site, Subject, Trial
+from rts.store.tables import BlindedLot, Kit, KitMove, Shipment, Site, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.supply.expiry import may_be_dispensed
 from rts.supply.kits import KitState
@@ -131,28 +133,19 @@ def _demand(tx: Transaction, at_sites: dict[int, TrialDefinition]) -> dict[int, 
     """What scheduled visits of subjects in treatment will need, by site: due dates and kits of all groups, as the
     definition at each site says.
     """
-    held: dict[int, dict[str, int]] = defaultdict(dict)
-    for subject_id, visit, version_id in tx.session.execute(
-        select(Dispensing.subject_id, Dispensing.visit, Dispensing.version_id)
-        .join(Subject)
-        .where(
-            Subject.site_id.in_(at_sites),
-            Subject.state == "randomised",
-            Dispensing.state.in_(["assigned", "dispensed"]),
-        )
-    ):
-        held[subject_id][visit] = version_id
+    in_treatment = select(Subject.id).where(Subject.site_id.in_(at_sites), Subject.state == "randomised")
+    reached = reached_visits(tx, in_treatment)
     demand: dict[int, list[tuple[date, int]]] = defaultdict(list)
     for subject_id, site_id, randomised_on, dose_level in tx.session.execute(
         select(Subject.id, Subject.site_id, Subject.randomised_on, Subject.dose_level).where(
-            Subject.site_id.in_(at_sites), Subject.state == "randomised"
+            Subject.id.in_(in_treatment)
         )
     ):
         if randomised_on is None:
             continue
         definition = at_sites[site_id]
-        schedule = SubjectSchedule(randomised_on, dose_level, frozenset(held[subject_id]))
-        visits = visits_of(tx, definition, held[subject_id].items())
+        visits, closed = schedule_of(tx, definition, reached[subject_id])
+        schedule = SubjectSchedule(randomised_on, dose_level, closed)
         for group in definition.kit_groups:
             demand[site_id] += [
                 (one.due, one.quantity) for one in demands_of(schedule, visits, group, definition.expiry)
@@ -175,6 +168,15 @@ class OverdueShipment:
 
 
 @dataclass(frozen=True)
+class UnsuppliedSite:
+    """A site whose order its depot cannot fill since the night of `since` (the depot's date)."""
+
+    site: Text
+    depot: str
+    since: date
+
+
+@dataclass(frozen=True)
 class SupplyOverview:
     """The supply of a trial on one page. `today` is the date at the first depot.
 
@@ -189,6 +191,7 @@ class SupplyOverview:
     quarantined: int
     in_motion: int
     overdue: tuple[OverdueShipment, ...]
+    unsupplied: tuple[UnsuppliedSite, ...]
     unreleased_lots: tuple[str, ...]
     shelf_by_day: tuple[tuple[date, int], ...]
     expiries: tuple[tuple[date, tuple[int, int]], ...]
@@ -225,11 +228,25 @@ def overview(tx: Transaction, trial: Trial) -> SupplyOverview:
         quarantined=counts.get(KitState.QUARANTINED, 0),
         in_motion=len(in_motion),
         overdue=tuple(overdue),
+        unsupplied=_unsupplied(tx, trial),
         unreleased_lots=tuple(row.code for row in lot_rows(tx, trial) if row.released_at is None),
         shelf_by_day=_shelf_by_day(tx, trial, zone),
         expiries=_expiries(tx, trial),
         plan=recruitment_plan(definition.sites, definition.target),
         randomised=randomised_by_day(tx, trial),
+    )
+
+
+def _unsupplied(tx: Transaction, trial: Trial) -> tuple[UnsuppliedSite, ...]:
+    sites = [site for site in supplied_sites(tx, trial) if site.unsupplied_since is not None]
+    return tuple(
+        UnsuppliedSite(
+            place.facts.title,
+            place.facts.depot,
+            local_date(since, place.definition.depot(place.facts.depot).time_zone),
+        )
+        for place in places_of(tx, sites)
+        if (since := place.site.unsupplied_since) is not None
     )
 
 

@@ -295,7 +295,7 @@ class Depot(Base):
 
 class Site(Base):
     """A site and whether it is open; its facts, such as the depot that supplies it, stand in the definition in force
-    there.
+    there. `unsupplied_since`: the night from which on that depot could not fill its order.
     """
 
     __tablename__ = "site"
@@ -306,6 +306,7 @@ class Site(Base):
     state: Mapped[str] = mapped_column(String(20), default="planned")
     opened_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+    unsupplied_since: Mapped[datetime | None]
     trial: Mapped[Trial] = relationship()
 
 

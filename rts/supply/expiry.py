@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import TypeVar
 
-from rts.refusal import FailedRule, refuse, say
-from rts.trial.definition import ExpiryRules
+from rts.refusal import refuse, say
 
 Item = TypeVar("Item")
 
@@ -62,31 +61,6 @@ def read_expiry(text: str, field: str = "expiry") -> date:
         except ValueError:
             pass  # an impossible date is refused below like any other unreadable text
     raise refuse("invalid", "expiry.format", say("the expiry must be a date YYYY-MM-DD or a month YYYY-MM"), field)
-
-
-def warn_of_clocks(rules: ExpiryRules, lead_days: int, review_days: int) -> tuple[FailedRule, ...]:
-    """What is unsafe about a trial's expiry clocks: they must satisfy DND <= DNC <= DNS, and leave time for refilling.
-
-    `lead_days` from request to receipt, `review_days` between two resupply runs. The largest DND of any visit counts.
-    """
-    dnd = max(rules.dnd, *rules.dnd_by_visit.values(), 0)
-    warnings = []
-    if not dnd <= rules.dnc <= rules.dns:
-        warnings.append(FailedRule("expiry.order", say("the clocks must satisfy DND <= DNC <= DNS"), "dnc"))
-    if rules.dnc < dnd + lead_days + review_days:
-        message = say(
-            "DNC is shorter than DND + lead + review (%(needed)s days): "
-            "a kit counts when it can no longer be replaced in time",
-            needed=dnd + lead_days + review_days,
-        )
-        warnings.append(FailedRule("expiry.dnc_margin", message, "dnc"))
-    if rules.dns < rules.dnc + lead_days:
-        message = say(
-            "DNS is shorter than DNC + lead (%(needed)s days): a kit may arrive that no longer counts",
-            needed=rules.dnc + lead_days,
-        )
-        warnings.append(FailedRule("expiry.dns_margin", message, "dns"))
-    return tuple(warnings)
 
 
 def expiry_classes(items: Iterable[Item], key: Callable[[Item], tuple[date, str]]) -> list[list[Item]]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
 
-from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.refusal import refuse, say
 from rts.states import MOVES as MOVE_WORDS
 from rts.states import STATES
-from rts.supply.expiry import may_be_dispensed
 
 
 class Sealed:
@@ -108,25 +106,6 @@ def replay(moves: Iterable[Move]) -> KitState:
     for move in moves:
         state = state_after(state, move)
     return state
-
-
-def refuse_undispensable(*, state: KitState, kit_site: str, site: str, expiry: date, dnd: int, on: date) -> None:
-    """Refuse a kit that must not be handed to a subject at `site` on the site-local date `on`.
-
-    `dnd` is the visit's do-not-dispense clock in days. Names every rule that fails (code `rule`): `kit.site`,
-    `kit.move`, `kit.expiry`. Whether the kit's type is the subject's is for the holder of an opener to judge, not for
-    this function.
-    """
-    failed = []
-    if kit_site != site:
-        failed.append(FailedRule("kit.site", say("this kit is not at this site"), "kit"))
-    if state not in MOVES[Move.DISPENSE][0]:
-        failed.append(
-            FailedRule("kit.move", say("a kit that is %(state)s cannot be dispensed", state=STATES[state]), "kit")
-        )
-    if not may_be_dispensed(on, expiry, dnd):
-        failed.append(FailedRule("kit.expiry", say("this kit expires before the end of the dosing interval"), "kit"))
-    refuse_all("rule", failed)
 
 
 @dataclass(frozen=True, repr=False)

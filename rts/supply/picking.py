@@ -8,6 +8,7 @@ pick.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -91,6 +92,14 @@ def _of_type(kits: Sequence[StockKit], kit_type: str) -> list[StockKit]:
 
 def _numbers(kits: Sequence[StockKit]) -> tuple[str, ...]:
     return tuple(sorted(kit.number for kit in kits))
+
+
+def lots_to_ship(kits: Sequence[StockKit], ship_date: date, dns: int) -> list[Counter[str]]:
+    """The kits that may leave on `ship_date` under `dns` (days), counted by type, one blinded lot after the other, the
+    earliest to expire first.
+    """
+    classes = _by_class([kit for kit in kits if may_be_shipped(ship_date, kit.expiry, dns)])
+    return [Counter(kit.kit_type for kit in members) for members in classes]
 
 
 def pick_consignment(kits: Sequence[StockKit], order: Mapping[str, int], ship_date: date, dns: int) -> ConsignmentPick:

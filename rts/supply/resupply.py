@@ -7,11 +7,12 @@ in the types: exchanging two labels exchanges the results and changes nothing el
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 
+from rts.supply.blind_rules import BLIND_RULES, blinded, to_packs
 from rts.supply.expiry import is_counted
 from rts.supply.kits import Sealed
 from rts.supply.windows import Demand
@@ -62,8 +63,7 @@ class TypeStock(Sealed):
 
     `on_hand`, `in_transit` and `requested` hold each kit's expiry; on hand means available, or assigned to a visit that
     is still among `demands`. `demands` are those of enrolled subjects; `new_short` and `new_long` are kits for subjects
-    not yet randomised. `dnc` in days. `ratio` is the allocation weight, `group` the blinding group. `depot_stock`: kits
-    the depot may ship (None: not limited).
+    not yet randomised. `dnc` in days. `ratio` is the allocation weight, `group` the blinding group.
     """
 
     kit_type: str
@@ -78,7 +78,6 @@ class TypeStock(Sealed):
     new_long: int = 0
     pack: int = 1
     ratio: int = 1
-    depot_stock: int | None = None
 
     def __post_init__(self) -> None:
         if self.pack < 1 or self.ratio < 1:
@@ -92,8 +91,8 @@ class TypeExplanation(Sealed):
     """Why so many kits of one type are ordered: every quantity of the decision, in kits.
 
     `fired` tells of the trigger only; `unmet_short` and `unmet_long` are demands that no usable kit covers by date. The
-    order grows and shrinks through `after_packs`, `after_blind_rule`, `after_minimum`, `after_maximum` to `order`;
-    `cut` is what the maximum consignment and the depot's stock took away.
+    order grows and shrinks through `after_packs`, `after_blind_rule` and `after_minimum` to `order`; `cut` is what the
+    maximum consignment took away.
     """
 
     kit_type: str
@@ -117,21 +116,17 @@ class TypeExplanation(Sealed):
     after_packs: int
     after_blind_rule: int
     after_minimum: int
-    after_maximum: int
     order: int
     cut: int
 
 
 @dataclass(frozen=True, repr=False)
 class Decision(Sealed):
-    """The order for one site and its explanation, one line a kit type in the order given.
-
-    `blind_rule_is_kept` is false when the depot's stock left an order the blind rule does not allow: to be shown to the
-    unblinded.
+    """The order for one site and its explanation, one line a kit type in the order given. Whether the depot can fill it
+    is for `rts.supply.rationing` to say.
     """
 
     per_type: tuple[TypeExplanation, ...]
-    blind_rule_is_kept: bool
 
     @property
     def order(self) -> dict[str, int]:
@@ -161,42 +156,6 @@ def buffers_of(rules: SupplyRules, supply_class: SupplyClass, *, is_recruiting: 
     if is_recruiting:
         return Buffers(supply_class.buffer_minimum, supply_class.buffer_maximum)
     return Buffers(rules.loss_allowance, rules.loss_allowance)
-
-
-def predicted_new(
-    prior_shape: float,
-    prior_rate: float,
-    *,
-    randomised: int,
-    exposure_days: float,
-    window_days: float,
-    epsilon: float,
-    arm_probability: float = 1.0,
-) -> int:
-    """Subjects of an arm that a site may yet randomise within a window: the (1 - epsilon) quantile.
-
-    The site's daily rate has a gamma prior (shape, rate in days); after `randomised` subjects in `exposure_days` the
-    number in `window_days` is negative binomial with size = shape + randomised and probability b / (b + window *
-    arm_probability), b = rate + exposure (Poisson-gamma model, Anisimov & Fedorov 2007). The smallest s with P(N > s)
-    <= epsilon. Raises ValueError for a prior, window, probability or epsilon (1e-9 to below 1) out of range.
-    """
-    size, rate = prior_shape + randomised, prior_rate + exposure_days
-    if not (prior_shape > 0 and prior_rate > 0 and randomised >= 0 and exposure_days >= 0 and window_days >= 0):
-        raise ValueError("the prior must be positive; subjects, exposure and window must not be negative")
-    if not 1e-9 <= epsilon < 1 or not 0 <= arm_probability <= 1:
-        raise ValueError("epsilon must be from 1e-9 to below 1, the arm's probability from 0 to 1")
-    span = window_days * arm_probability
-    if span == 0:
-        return 0
-    log_stop, log_go = math.log(rate / (rate + span)), math.log(span / (rate + span))
-    quantile, below = 0, 0.0
-    while True:
-        # Through logarithms: for a region with hundreds of subjects the first terms underflow to zero.
-        log_term = math.lgamma(size + quantile) - math.lgamma(size) - math.lgamma(quantile + 1)
-        below += math.exp(log_term + size * log_stop + quantile * log_go)
-        if 1.0 - below <= epsilon:
-            return quantile
-        quantile += 1
 
 
 def kits_for_screened(ratio: Mapping[str, int], screened: float, screen_failure: float) -> dict[str, int]:
@@ -237,62 +196,20 @@ def _due_within(demands: Sequence[Demand], today: date, days: int) -> list[Deman
     return [demand for demand in demands if (demand.due - today).days <= days] if days > 0 else []
 
 
-def _unmet_by_date(stock: TypeStock, usable: Sequence[date], demands: Sequence[Demand], today: date) -> int:
-    """Kits due that no usable kit covers by date.
+def usable_kits(stock: TypeStock, today: date) -> list[date]:
+    """The expiry of every kit that counts for the site: on hand and in transit under do-not-count, and requested."""
+    counted = [expiry for expiry in stock.on_hand + stock.in_transit if is_counted(today, expiry, stock.dnc)]
+    return counted + list(stock.requested)
+
+
+def unmet_by_date(usable: Sequence[date], demands: Sequence[Demand], today: date) -> list[Demand]:
+    """Kits due that no usable kit covers by date, one each, by date.
 
     Kits on their way stand as available now: a further order could not overtake them, and would repeat each night until
     they arrive. An overdue visit takes its kit today at the earliest.
     """
     from_today = [Demand(max(demand.due, today), demand.quantity, demand.dnd) for demand in demands]
-    return len(unmet_demands([(today, expiry) for expiry in usable], from_today)[0])
-
-
-def _to_packs(quantity: int, pack: int) -> int:
-    return -(-quantity // pack) * pack
-
-
-def _as_needed(orders: Sequence[int], stocks: Sequence[TypeStock]) -> list[int]:
-    return list(orders)
-
-
-def _at_least_one_each(orders: Sequence[int], stocks: Sequence[TypeStock]) -> list[int]:
-    return [max(order, stock.pack) for order, stock in zip(orders, stocks, strict=True)]
-
-
-def _padded(orders: Sequence[int], stocks: Sequence[TypeStock]) -> list[int]:
-    half = -(-max(orders) // 2)
-    return [max(order, _to_packs(half, stock.pack)) for order, stock in zip(orders, stocks, strict=True)]
-
-
-def _in_ratio(orders: Sequence[int], stocks: Sequence[TypeStock]) -> list[int]:
-    blocks = max(-(-order // stock.ratio) for order, stock in zip(orders, stocks, strict=True))
-    return [blocks * stock.ratio for stock in stocks]
-
-
-def _equal(orders: Sequence[int], stocks: Sequence[TypeStock]) -> list[int]:
-    return [max(orders)] * len(orders)
-
-
-BLIND_RULES: dict[str, Callable[[Sequence[int], Sequence[TypeStock]], list[int]]] = {
-    "none": _as_needed,
-    "at_least_one_each": _at_least_one_each,
-    "pad": _padded,
-    "ratio": _in_ratio,
-    "equal": _equal,
-}
-
-
-def _blinded(rule: str, orders: Sequence[int], stocks: Sequence[TypeStock]) -> list[int]:
-    """The orders raised by the blind rule, group by group; a group of which nothing is ordered stays at nothing."""
-    result = list(orders)
-    for group in {stock.group for stock in stocks}:
-        members = [index for index, stock in enumerate(stocks) if stock.group == group]
-        wanted = [orders[index] for index in members]
-        if any(wanted):
-            raised = BLIND_RULES[rule](wanted, [stocks[index] for index in members])
-            for index, quantity in zip(members, raised, strict=True):
-                result[index] = quantity
-    return result
+    return unmet_demands([(today, expiry) for expiry in usable], from_today)[0]
 
 
 def _changed_by_blocks(rule: str, orders: Sequence[int], stocks: Sequence[TypeStock], blocks: int) -> list[int]:
@@ -302,7 +219,7 @@ def _changed_by_blocks(rule: str, orders: Sequence[int], stocks: Sequence[TypeSt
         group_is_ordered = any(other for other, peer in zip(orders, stocks, strict=True) if peer.group == stock.group)
         weight = 1 if rule == "equal" else stock.ratio
         changed.append(max(0, order + blocks * weight) if group_is_ordered else 0)
-    return _blinded(rule, changed, stocks)
+    return blinded(rule, changed, stocks)
 
 
 def _raised_to_minimum(policy: Policy, orders: list[int], stocks: Sequence[TypeStock]) -> list[int]:
@@ -321,34 +238,12 @@ def _cut_to_maximum(policy: Policy, orders: list[int], stocks: Sequence[TypeStoc
     return result
 
 
-def _cut_to_depot(policy: Policy, orders: list[int], stocks: Sequence[TypeStock]) -> list[int]:
-    """The orders cut to the depot's stock: whole blocks under `ratio` and `equal`, else type by type, so that a depot
-    that runs out of one type does not leave subjects of the other types without."""
-
-    def is_in_stock(candidate: Sequence[int]) -> bool:
-        return all(
-            stock.depot_stock is None or order <= stock.depot_stock
-            for order, stock in zip(candidate, stocks, strict=True)
-        )
-
-    if policy.blind_rule in ("ratio", "equal"):
-        result, blocks = orders, 0
-        while not is_in_stock(result):
-            blocks += 1
-            result = _changed_by_blocks(policy.blind_rule, orders, stocks, -blocks)
-        return result
-    return [
-        order if stock.depot_stock is None else min(order, stock.depot_stock)
-        for order, stock in zip(orders, stocks, strict=True)
-    ]
-
-
 def decide_resupply(stocks: Sequence[TypeStock], policy: Policy, today: date) -> Decision:
     """What to send to one site on the night of `today` (the site's date), and why.
 
     Kits requested and not yet shipped count as usable, else they would be ordered again each night. The order is set
-    by: need, packs, blind rule, minimum and maximum consignment, depot stock. For a site's first shipment give buffers
-    of (initial, initial) and empty stock. Raises ValueError when a kit type is given twice.
+    by: need, packs, blind rule, minimum and maximum consignment. For a site's first shipment give buffers of
+    (initial, initial) and empty stock. Raises ValueError when a kit type is given twice.
     """
     if len({stock.kit_type for stock in stocks}) != len(stocks):
         raise ValueError("a kit type is given twice")
@@ -358,8 +253,7 @@ def decide_resupply(stocks: Sequence[TypeStock], policy: Policy, today: date) ->
     unmet: list[tuple[int, int]] = []
     needs: list[int] = []
     for stock in stocks:
-        counted = [expiry for expiry in stock.on_hand + stock.in_transit if is_counted(today, expiry, stock.dnc)]
-        kits = counted + list(stock.requested)
+        kits = usable_kits(stock, today)
         short = _due_within(stock.demands, today, policy.short_window)
         long = _due_within(stock.demands, today, policy.long_window)
         pd_short, pd_long = (sum(demand.quantity for demand in due) for due in (short, long))
@@ -367,7 +261,7 @@ def decide_resupply(stocks: Sequence[TypeStock], policy: Policy, today: date) ->
         level = pd_long + stock.new_long + stock.buffers.maximum
         uncovered = (0, 0)
         if policy.covers_expiry:
-            uncovered = _unmet_by_date(stock, kits, short, today), _unmet_by_date(stock, kits, long, today)
+            uncovered = len(unmet_by_date(kits, short, today)), len(unmet_by_date(kits, long, today))
         usable.append(kits)
         levels.append((pd_short, pd_long, trigger, level))
         fired.append(len(kits) <= trigger if policy.fires == "le" else len(kits) < trigger)
@@ -381,13 +275,11 @@ def decide_resupply(stocks: Sequence[TypeStock], policy: Policy, today: date) ->
         for stock, must in zip(stocks, must_order, strict=True)
     ]
     packed = [
-        _to_packs(need, stock.pack) if counts else 0
-        for need, stock, counts in zip(needs, stocks, in_scope, strict=True)
+        to_packs(need, stock.pack) if counts else 0 for need, stock, counts in zip(needs, stocks, in_scope, strict=True)
     ]
-    blinded = _blinded(policy.blind_rule, packed, stocks)
-    raised = _raised_to_minimum(policy, blinded, stocks)
-    cut = _cut_to_maximum(policy, raised, stocks)
-    order = _cut_to_depot(policy, cut, stocks)
+    under_rule = blinded(policy.blind_rule, packed, stocks)
+    raised = _raised_to_minimum(policy, under_rule, stocks)
+    order = _cut_to_maximum(policy, raised, stocks)
 
     return Decision(
         tuple(
@@ -411,13 +303,11 @@ def decide_resupply(stocks: Sequence[TypeStock], policy: Policy, today: date) ->
                 unmet_long=unmet[i][1],
                 need=needs[i],
                 after_packs=packed[i],
-                after_blind_rule=blinded[i],
+                after_blind_rule=under_rule[i],
                 after_minimum=raised[i],
-                after_maximum=cut[i],
                 order=order[i],
                 cut=raised[i] - order[i],
             )
             for i, stock in enumerate(stocks)
-        ),
-        blind_rule_is_kept=_blinded(policy.blind_rule, order, stocks) == order,
+        )
     )

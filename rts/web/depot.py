@@ -8,8 +8,9 @@ from typing import Any
 from flask import g, redirect, render_template, request, url_for
 
 from rts.access.permissions import Permission
-from rts.conduct import shipping as deeds
-from rts.conduct.dispensing import normal_number
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
+from rts.conduct.sending_shipments import ShipShipment, check_dispatch, ship_shipment
+from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import depot as reports
 from rts.store.tables import Depot
@@ -128,7 +129,7 @@ def pick(trial: str, depot: str, shipment: str) -> Answer:
     status = 200
     if request.form.get("step") == "confirm":
         try:
-            run(deeds.pick_shipment, deeds.PickShipment(trial, shipment, tuple(in_box)))
+            run(pick_shipment, PickShipment(trial, shipment, tuple(in_box)))
         except Refusal as refusal:
             failed, status = list(refusal.failed), STATUS[refusal.code]
         else:
@@ -157,8 +158,8 @@ def ship(trial: str, depot: str, shipment: str) -> Answer:
     """Hand the box to the carrier."""
     return reviewed_deed(
         "depot/ship.html",
-        deeds.ship_shipment,
-        lambda entered: deeds.ShipShipment(
+        ship_shipment,
+        lambda entered: ShipShipment(
             trial,
             shipment,
             required(entered, "carrier", "carrier.missing", say("Name the carrier.")),
@@ -167,4 +168,5 @@ def ship(trial: str, depot: str, shipment: str) -> Answer:
         ),
         lambda _done: _back("shipped"),
         _shipment(),
+        check=lambda tx, command: check_dispatch(tx, shipment_here(tx), command),
     )

@@ -6,23 +6,19 @@ from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
 from rts.access.permissions import Permission
-from rts.conduct.dispensing import (
-    FATES,
-    HandOver,
-    PrepareVisit,
-    ReplaceKit,
-    ReportKit,
-    hand_over,
-    normal_number,
-    prepare_visit,
-    replace_kit,
-    report_kit,
-)
+from rts.conduct.handing_over import HandOver, hand_over
+from rts.conduct.kits_at_site import FATES
 from rts.conduct.perform import Done
+from rts.conduct.places import place_of
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
+from rts.conduct.replacing_kits import ReplaceKit, check_replacement, replace_kit
+from rts.conduct.reporting_kits import ReportKit, check_report, report_kit
+from rts.randomisation.numbers import normal_number
 from rts.refusal import Refusal, say
-from rts.reports.people import contacts
+from rts.reports.people import Contact, contacts
 from rts.reports.stock import kit_life
 from rts.reports.subjects import subject_life
+from rts.store.transaction import Transaction
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, store
 from rts.web.here import site_here, subject_here
@@ -57,7 +53,8 @@ def visit(trial: str, subject: str, visit: str) -> Answer:
             return redirect(url_for("dispensing.visit", trial=trial, subject=subject, visit=visit), 303)
     with store().transaction() as tx:
         life = subject_life(tx, subject_here(tx))
-    found = life.visit(visit)
+        found = life.visit(visit)
+        call = _whom_to_call(tx) if found is not None and found.state == "lacking" else []
     if found is None:
         # A visit that a version now in force leaves out has no page to show the refusal on.
         raise said or NotFound
@@ -65,6 +62,7 @@ def visit(trial: str, subject: str, visit: str) -> Answer:
         "dispensing/visit.html",
         life=life,
         visit=found,
+        call=call,
         failed=said.failed if said else (),
         entered=request.form,
         key=new_key(),
@@ -77,16 +75,20 @@ def visit(trial: str, subject: str, visit: str) -> Answer:
 def _without_kit(refusal: Refusal, trial: str, subject: str) -> Answer:
     """The calm page for a shelf without a suitable kit: whom to call, in the same words whichever kit is short."""
     with store().transaction() as tx:
-        call = [(_("Supply manager"), contact) for contact in contacts(tx, g.trial, Permission.SHIPMENT_REQUEST)]
+        call = _whom_to_call(tx)
     page = render_template("dispensing/no_kit.html", refusal=refusal, call=call, trial=trial, subject=subject)
     return page, STATUS[refusal.code]
+
+
+def _whom_to_call(tx: Transaction) -> list[tuple[str, Contact]]:
+    return [(_("Supply manager"), contact) for contact in contacts(tx, g.trial, Permission.SHIPMENT_REQUEST)]
 
 
 @pages.page(
     "/trials/<trial>/subjects/<subject>/visits/<visit>/replace/<kit>", Permission.DISPENSE, methods=("GET", "POST")
 )
 def replace(trial: str, subject: str, visit: str, kit: str) -> Answer:
-    """Set another kit aside for one that was lost, damaged, or lasts no longer long enough."""
+    """Give up a kit that was lost, damaged, or lasts no longer long enough, for another if there is one."""
     with store().transaction() as tx:
         life = subject_life(tx, subject_here(tx))
     found = life.visit(visit) or abort(404)
@@ -106,11 +108,11 @@ def replace(trial: str, subject: str, visit: str, kit: str) -> Answer:
     def replaced_url(_done: Done) -> str:
         return url_for("dispensing.visit", trial=trial, subject=subject, visit=visit)
 
-    def refused(refusal: Refusal) -> Answer | None:
-        return _without_kit(refusal, trial, subject) if "kit.none_suitable" in refusal.rules else None
+    def check(tx: Transaction, command: ReplaceKit) -> None:
+        check_replacement(tx, place_of(tx, site_here(tx)), subject_here(tx), command)
 
     context = {"life": life, "visit": found, "old": old, "trial": trial}
-    return reviewed_deed("dispensing/replace.html", replace_kit, command_of, replaced_url, context, refused=refused)
+    return reviewed_deed("dispensing/replace.html", replace_kit, command_of, replaced_url, context, check=check)
 
 
 @pages.page("/trials/<trial>/sites/<site>/stock/<kit>/report", Permission.SITE_STOCK, methods=("GET", "POST"))
@@ -131,5 +133,8 @@ def report(trial: str, site: str, kit: str) -> Answer:
     def reported_url(done: Done) -> str:
         return url_for("site.kit", trial=trial, site=site, kit=done.ids["kit"])
 
+    def check(tx: Transaction, command: ReportKit) -> None:
+        check_report(tx, site_here(tx), command)
+
     context = {"kit": found, "trial": trial, "code": site}
-    return reviewed_deed("dispensing/report.html", report_kit, command_of, reported_url, context)
+    return reviewed_deed("dispensing/report.html", report_kit, command_of, reported_url, context, check=check)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import redirect, render_template, request, url_for
 
 from rts.access.permissions import Permission
-from rts.conduct.shipping import RECEIPTS, ReceiveShipment, receive_shipment
+from rts.conduct.receiving_shipments import RECEIPTS, ReceiveShipment, receive_shipment
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports.shipments import shipment_view, shipments_of_site
 from rts.web.forms import STATUS, new_key, run

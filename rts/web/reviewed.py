@@ -14,7 +14,9 @@ from werkzeug.wrappers import Response
 
 from rts.conduct.perform import Done
 from rts.refusal import FailedRule, Message, Refusal, say
+from rts.store.transaction import Transaction
 from rts.web.forms import STATUS, Entered, new_key, run
+from rts.web.guard import store
 
 Answer = Response | str | tuple[str, int]
 
@@ -54,14 +56,15 @@ def reviewed_deed(
     done_url: Callable[[Done], str],
     context: Mapping[str, Any],
     *,
-    refused: Callable[[Refusal], Answer | None] | None = None,
+    check: Callable[[Transaction, Any], object] | None = None,
     signed: bool = False,
 ) -> Answer:
     """Show the form, the review or do the deed, as the request asks. A `signed` deed asks for the password on the
     review, which comes back when it is wrong.
 
     `command_of` reads the form and notes its mistakes; `template` gets `step` (`form` or `review`), `entered`,
-    `command`, `failed` and `key`. `refused` may answer a refusal of its own; otherwise the form comes back with it.
+    `command`, `failed` and `key`. `check` is what the deed itself asks of a command before it does anything, so that
+    the review promises nothing that is then refused.
     """
     step = request.form.get("step", "")
     if request.method == "GET" or step == "edit":
@@ -72,14 +75,14 @@ def reviewed_deed(
     try:
         entered.check()
         if step != "record":
+            if check is not None:
+                with store().transaction() as tx:
+                    check(tx, command)
             return _review(template, command, context)
         return redirect(done_url(run(deed, command, signed=signed)), 303)
     except Refusal as refusal:
         if refusal.code == "wrong_password":
             return _review(template, command, context, refusal.failed), STATUS[refusal.code]
-        answer = refused(refusal) if refused is not None else None
-        if answer is not None:
-            return answer
         page = render_template(
             template,
             step="form",

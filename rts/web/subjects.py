@@ -20,7 +20,14 @@ from rts.conduct.remarking_allocations import (
     mark_randomised_in_error,
     values_on_record,
 )
-from rts.conduct.screening import SEXES, FailScreening, ScreenSubject, fail_screening, screen_subject
+from rts.conduct.screening import (
+    SEXES,
+    FailScreening,
+    ScreenSubject,
+    check_screening,
+    fail_screening,
+    screen_subject,
+)
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports.people import contacts
 from rts.reports.subjects import randomisation_record, stratification, subject_life, subject_rows
@@ -100,7 +107,11 @@ def screen(trial: str, site: str) -> Answer:
         failed = subject_rows(tx, site_here(tx), state="screen_failed", sort="-code", size=200)
         today = place_of(tx, site_here(tx)).today
     context = {"trial": trial, "code": site, "earlier": [(row.code, row.code) for row in failed.rows], "today": today}
-    return reviewed_deed("subjects/screen.html", screen_subject, command_of, _screened_url, context)
+
+    def check(tx: Transaction, command: ScreenSubject) -> None:
+        check_screening(tx, site_here(tx), command)
+
+    return reviewed_deed("subjects/screen.html", screen_subject, command_of, _screened_url, context, check=check)
 
 
 def _screened_url(done: Done) -> str:

@@ -7,7 +7,10 @@ from typing import Any
 from flask import abort, g, render_template, request, url_for
 
 from rts.access.permissions import Permission
-from rts.conduct import shipping as deeds
+from rts.conduct import requesting_shipments
+from rts.conduct.closing_shipments import CloseShipment, close_shipment
+from rts.conduct.deciding_quarantine import DecideQuarantine, check_decision, decide_quarantine, kit_named
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.refusal import say
 from rts.reports import depot as depot_reports
 from rts.reports import supply as reports
@@ -54,6 +57,19 @@ def _tasks(found: reports.SupplyOverview) -> list[dict[str, Any]]:
     """What the reader can decide now."""
     trial = g.trial.code
     tasks: list[dict[str, Any]] = []
+    tasks += [
+        {
+            "title": _("Depot %(depot)s cannot supply %(site)s", depot=short.depot, site=short.site),
+            "url": url_for("supply.lots", trial=trial),
+            "detail": _("Release a lot or bring kits to the depot; the order is tried again every night"),
+            "day": short.since,
+            "today": found.today,
+            "tone": "stop",
+            "word": _("Not supplied"),
+        }
+        for short in found.unsupplied
+        if may(Permission.SHIPMENT_REQUEST) or may(Permission.LOT_RELEASE)
+    ]
     if may(Permission.QUARANTINE_DECIDE) and found.quarantined:
         tasks.append(
             {
@@ -130,8 +146,8 @@ def close(trial: str, shipment: str) -> Answer:
     how = "lost" if page["shipment"].state == "in_transit" else "cancelled"
     return reviewed_deed(
         "supply/close.html",
-        deeds.close_shipment,
-        lambda entered: deeds.CloseShipment(trial, shipment, how, required_reason(entered)),
+        close_shipment,
+        lambda entered: CloseShipment(trial, shipment, how, required_reason(entered)),
         lambda _done: url_for("supply.shipment_page", trial=trial, shipment=shipment, done=how),
         page | {"how": how},
     )
@@ -143,16 +159,17 @@ def request_shipment(trial: str) -> Answer:
     with store().transaction() as tx:
         sites = reports.open_sites(tx, g.trial)
 
-    def command_of(entered: Entered) -> deeds.RequestShipment:
+    def command_of(entered: Entered) -> requesting_shipments.RequestShipment:
         site = chosen(entered, "site", [code for code, _name in sites], say("Choose an open site."))
-        return deeds.RequestShipment(trial, site, entered.whole("sets"), required_reason(entered))
+        return requesting_shipments.RequestShipment(trial, site, entered.whole("sets"), required_reason(entered))
 
     return reviewed_deed(
         "supply/request.html",
-        deeds.request_shipment,
+        requesting_shipments.request_shipment,
         command_of,
         lambda done: url_for("supply.shipment_page", trial=trial, shipment=done.ids["shipment"], done="requested"),
         {"sites": sites, "site_names": dict(sites)},
+        check=lambda tx, command: requesting_shipments.check_request(tx, tx.site(g.trial, command.site), command),
     )
 
 
@@ -173,8 +190,8 @@ def release(trial: str, lot: str) -> Answer:
     row = next((row for row in rows if row.code == lot), None) or abort(404)
     return reviewed_deed(
         "supply/release.html",
-        deeds.release_lot,
-        lambda entered: deeds.ReleaseLot(
+        release_lot,
+        lambda entered: ReleaseLot(
             trial, lot, required(entered, "document", "document.missing", say("Name the release document."))
         ),
         lambda done: url_for("supply.lots", trial=trial, done=done.ids["lot"]),
@@ -203,15 +220,16 @@ def decide(trial: str, kit: str) -> Answer:
     if not found and request.method == "GET":
         abort(404)
 
-    def command_of(entered: Entered) -> deeds.DecideQuarantine:
+    def command_of(entered: Entered) -> DecideQuarantine:
         how = chosen(entered, "decision", ("release", "reject"), say("Choose what is decided."))
         document = required(entered, "document", "document.missing", say("Name the decision document."))
-        return deeds.DecideQuarantine(trial, kit, how == "release", document)
+        return DecideQuarantine(trial, kit, how == "release", document)
 
     return reviewed_deed(
         "supply/decide.html",
-        deeds.decide_quarantine,
+        decide_quarantine,
         command_of,
         lambda done: url_for("supply.quarantine", trial=trial, done=done.ids["kit"]),
         {"kit": found[0] if found else None, "kit_number": kit},
+        check=lambda tx, command: check_decision(tx, kit_named(tx, g.trial, kit), command),
     )

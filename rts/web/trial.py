@@ -172,6 +172,7 @@ def pass_gate(trial: str, site: str, gate: str) -> Answer:
         ),
         lambda _done: _back(gate),
         page | {"gate": row},
+        check=lambda tx, command: deeds.check_gate(tx, site_here(tx), command),
     )
 
 

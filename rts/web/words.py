@@ -25,6 +25,7 @@ VISIT_STATES: dict[str, Word] = {
     "open": (_("Due now"), "wait"),
     "overdue": (_("Window over"), "stop"),
     "coming": (_("Coming"), "planned"),
+    "lacking": (_("Kit lacking"), "stop"),
     "passed": (_("Passed over"), "quiet"),
     "not_held": (_("Not held"), "quiet"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text
 
-from rts.conduct.shipping import ReleaseLot, release_lot
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.store.tables import AuditChain, AuditDetail, AuditEvent, ListEntry, ListFile
 from tests.bench.measure import Report, Timing, randomisations, recorded_statements, replay, stock_every_site, time_each
 from tests.world import World

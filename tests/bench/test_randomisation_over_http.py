@@ -23,7 +23,7 @@ from sqlalchemy import update
 from rts.access import passwords
 from rts.access.permissions import Role
 from rts.clock import SystemClock
-from rts.conduct.shipping import ReleaseLot, release_lot
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.store.tables import Installation, Person
 from tests.bench.measure import Report, Timing, recorded_statements, replay, stock_every_site
 from tests.infrastructure.mail import free_port

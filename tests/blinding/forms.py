@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rts.conduct.dispensing import HandOver, PrepareVisit, hand_over, prepare_visit
+from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
 from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.handing_over import HandOver, hand_over
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import ScreenSubject, screen_subject
-from rts.conduct.shipping import (
-    DecideQuarantine,
-    PickShipment,
-    ReceiveShipment,
-    RequestShipment,
-    ShipShipment,
-    decide_quarantine,
-    pick_shipment,
-    receive_shipment,
-    request_shipment,
-    ship_shipment,
-)
+from rts.conduct.sending_shipments import ShipShipment, ship_shipment
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 
 DEPOT = "DEP-SH"

@@ -12,36 +12,21 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor, service
 from rts.access.permissions import Role
-from rts.conduct.dispensing import (
-    HandOver,
-    PrepareVisit,
-    ReplaceKit,
-    ReportKit,
-    hand_over,
-    prepare_visit,
-    replace_kit,
-    report_kit,
-)
+from rts.conduct.closing_shipments import CloseShipment, close_shipment
+from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
 from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.perform import perform
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
+from rts.conduct.replacing_kits import ReplaceKit, replace_kit
+from rts.conduct.reporting_kits import ReportKit, report_kit
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import FailScreening, ScreenSubject, fail_screening, screen_subject
-from rts.conduct.shipping import (
-    CloseShipment,
-    DecideQuarantine,
-    PickShipment,
-    ReceiveShipment,
-    ReleaseLot,
-    RequestShipment,
-    ShipShipment,
-    close_shipment,
-    decide_quarantine,
-    pick_shipment,
-    receive_shipment,
-    release_lot,
-    request_shipment,
-    ship_shipment,
-)
+from rts.conduct.sending_shipments import ShipShipment, ship_shipment
 from rts.conduct.unblinding import Unblinded, UnblindSubject, unblind_subject
 from rts.jobs.catalogue import scheduled_jobs
 from rts.jobs.due import due_jobs
@@ -189,7 +174,7 @@ class Story:
             self.do(receive_shipment, pharmacist, ReceiveShipment(self.trial, number, outcomes))
 
     def site_of(self, shipment: str) -> str:
-        from rts.conduct.shipping import shipment_named
+        from rts.conduct.shipments import shipment_named
 
         with self.world.store.transaction() as tx:
             return str(shipment_named(tx, tx.trial(self.trial), shipment).site.code)

@@ -12,7 +12,7 @@ import structlog
 from flask import Flask, Response, g
 
 from rts.app import create_app
-from rts.conduct import consignments, dispensing, randomising
+from rts.conduct import consignments, preparing_visits, randomising
 from rts.refusal import Refusal, refuse, say
 from rts.store import outbox
 from rts.supply import picking
@@ -52,14 +52,14 @@ def _kits_of_a_consignment_sorted_by_type(patch: pytest.MonkeyPatch, _world: Wor
 
 
 def _a_refusal_in_other_words_for_one_arm(patch: pytest.MonkeyPatch, _world: World, _app: Flask) -> None:
-    def set_aside(*given: Any, set_aside: Any = dispensing.set_aside, **named: Any) -> Any:
+    def set_aside(*given: Any, set_aside: Any = preparing_visits.set_aside, **named: Any) -> Any:
         try:
             return set_aside(*given, **named)
         except Refusal:
             sentence = "No kit of the first kind is here." if given[5] == ARMS[0] else "No suitable kit is here."
             raise refuse("rule", "kit.none_suitable", say(sentence), sealed=True) from None
 
-    patch.setattr(dispensing, "set_aside", set_aside)
+    patch.setattr(preparing_visits, "set_aside", set_aside)
 
 
 def _a_header_for_one_arm(_patch: pytest.MonkeyPatch, world: World, app: Flask) -> None:

@@ -4,19 +4,23 @@ stay hidden alone.
 
 from __future__ import annotations
 
+import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from rts.app import create_app
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.installation import open_store
 from rts.store.tables import Signature
 from tests.blinding.collector import Collector, Doors, differences
 from tests.blinding.conftest import Teller, Told
-from tests.blinding.story import Story, tell_short
-from tests.blinding.worlds import ARMS, KIT_TYPES, SITES, stage
+from tests.blinding.story import Story, tell_short, walk
+from tests.blinding.worlds import ARMS, KIT_TYPES, SITES, secrets_of, stage
 from tests.infrastructure.databases import NewDatabase
+from tests.world import World
 
 
 def _exchanged(codes: dict[str, str], pair: tuple[str, str]) -> dict[str, str]:
@@ -90,3 +94,33 @@ def test_the_worlds_are_equal_on_postgresql_too(new_database: NewDatabase, tmp_p
         told.append(collector)
 
     assert differences(*told) == []
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("BLIND-01")
+@pytest.mark.parametrize("kind", KIT_TYPES)
+def test_a_depot_out_of_one_kind_tells_nobody_which(supplied: dict[str, World], tmp_path: Path, kind: str) -> None:
+    """The same boxes are gone in both worlds, all of one kind: what is short in the one is plentiful in the other."""
+    gone = [number for number, kit_type in secrets_of(supplied["A"]).kit_types.items() if kit_type == kind]
+    told = []
+    for name, world in supplied.items():
+        collector = Collector()
+        (tmp_path / name).mkdir()
+        shutil.copy(world.store.lists.parent / "rts.sqlite", tmp_path / name / "rts.sqlite")
+        address = f"sqlite:///{tmp_path / name / 'rts.sqlite'}"
+        with collector.log(), world.copy(address, tmp_path / name) as here:
+            story = Story(here, Doors(here, create_app(here.store), collector), collector)
+            here.take_from_depot(*gone)
+            here.lose(SITES[0], *story.kits("available", SITES[0]))
+            for _night in range(2):
+                here.clock.advance(timedelta(days=1))
+                report = here.night()
+                assert (report.shipments, report.refused) == ((), {})
+            story.do(request_shipment, "supply", RequestShipment("SIRIUS", SITES[0], 1, "none is left"), at_core=True)
+            assert story.refused == ["depot.short"]
+            walk(story)
+            collector.dump_database(here.store.engine)
+        told.append(collector)
+
+    assert differences(*told) == []
+    assert sum("site_not_supplied" in delivery.content for delivery in told[0].deliveries) == 3

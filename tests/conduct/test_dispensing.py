@@ -7,14 +7,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from rts.conduct.dispensing import HandOver, PrepareVisit, ReplaceKit, ReportKit, hand_over, prepare_visit, replace_kit
-from rts.conduct.dispensing import report_kit as report
+from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.expiring import SweepExpired, sweep_expired
+from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.perform import Done, perform
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
-from rts.conduct.shipping import DecideQuarantine, RequestShipment, decide_quarantine, request_shipment
-from rts.store.tables import Dispensing, Kit, KitMove
+from rts.conduct.replacing_kits import ReplaceKit, replace_kit
+from rts.conduct.reporting_kits import ReportKit
+from rts.conduct.reporting_kits import report_kit as report
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
+from rts.store.tables import Dispensing, Kit, KitMove, Subject
 from tests.world import GOOD_VALUES, World
 
 PHARMACIST = "pharmacist.cn02"
@@ -187,7 +191,7 @@ def test_only_kits_of_ones_own_site_are_set_aside(world: World) -> None:
 @pytest.mark.requirement("BLIND-03")
 @pytest.mark.parametrize("outcome", ["excursion", "in_transit"])
 def test_kits_in_transit_or_quarantine_are_never_set_aside(world: World, subject: str, outcome: str) -> None:
-    from rts.conduct.shipping import ReceiveShipment, receive_shipment
+    from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 
     world.lose("CN02", *world.kit_types_on_the_shelf("CN02"))
     world.do(request_shipment, "supply", RequestShipment("SIRIUS", "CN02", 2, "shelf is empty"))
@@ -373,3 +377,159 @@ def test_the_sweep_takes_what_has_expired_off_the_shelf_and_no_day_before(world:
 
     assert (nothing.ids["kits"], swept.ids["kits"]) == ("0", "600")
     assert {state_of(world, kit) for kit in shelf} == {"expired"}
+
+
+# --- a kit given up while the shelf holds no other ------------------------------------------------------------------
+
+
+def give_up(world: World, subject: str, kit: str, fate: str = "damaged", reason: str = "dropped") -> None:
+    world.do(replace_kit, PHARMACIST, ReplaceKit("SIRIUS", subject, kit, fate, reason))
+
+
+def leave_on_the_shelf(world: World, *kit_types: str) -> None:
+    """Lose all kits of CN02 but those of some types."""
+    shelf = world.kit_types_on_the_shelf("CN02")
+    world.lose("CN02", *[kit for kit, kit_type in shelf.items() if kit_type not in kit_types])
+
+
+def bring_kits(world: World) -> None:
+    world.do(request_shipment, "supply", RequestShipment("SIRIUS", "CN02", 2, "the shelf is empty"))
+    world.ship_all()
+    world.receive_all()
+
+
+def kits_of(world: World, subject: str, visit: str) -> list[tuple[int, int, str]]:
+    """Slot, attempt and state of a visit's kits."""
+    with world.store.transaction() as tx:
+        statement = (
+            select(Dispensing.slot, Dispensing.attempt, Dispensing.state)
+            .join(Subject)
+            .where(Subject.code == subject, Dispensing.visit == visit)
+            .order_by(Dispensing.slot, Dispensing.attempt)
+        )
+        return [tuple(row) for row in tx.session.execute(statement)]  # type: ignore[misc]
+
+
+@pytest.mark.requirement("DISP-05")
+@pytest.mark.parametrize("handed_over", [False, True])
+@pytest.mark.parametrize("kit_type", ["GAFIB", "WUBEK"])
+def test_what_became_of_a_kit_is_recorded_though_no_other_is_there(
+    world: World, handed_over: bool, kit_type: str
+) -> None:
+    code = world.randomise("CN02")
+    kit = world.dispense(code) if handed_over else world.kit_for(code, "W0")
+    leave_on_the_shelf(world)
+
+    give_up(world, code, kit)
+
+    assert kits_of(world, code, "W0") == [(1, 1, "replaced")]
+    assert state_of(world, kit) == ("dispensed" if handed_over else "damaged")
+    assert world.last_event("kit.replaced")[1] == {
+        "subject": code,
+        "visit": "W0",
+        "fate": "damaged",
+        "new_kits": [],
+        "reason": "dropped",
+        "opened": {"definition_version": 1, "list": 2},
+    }
+    assert world.sealed_detail("kits.picked") == {"visit": "W0", "possible_leak": False, "lacking": True}
+
+
+@pytest.mark.requirement("DISP-05")
+def test_the_visit_is_open_again_and_dispensed_once_kits_have_come_with_no_reason_asked(world: World) -> None:
+    code = world.randomise("CN02")
+    kit = world.dispense(code)
+    leave_on_the_shelf(world)
+    give_up(world, code, kit)
+
+    with world.refuses("rule", "kit.none_suitable"):
+        prepare(world, code, "W0")
+    bring_kits(world)
+    world.clock.advance(timedelta(days=9))  # week 0 has a window of one day: it was kept for the kit now replaced
+    second = prepare(world, code, "W0")
+    world.do(hand_over, PHARMACIST, HandOver("SIRIUS", code, "W0", second))
+
+    assert kits_of(world, code, "W0") == [(1, 1, "replaced"), (1, 2, "dispensed")]
+    with world.refuses("conflict", "visit.done"):
+        prepare(world, code, "W0")
+
+
+def test_a_kit_that_expired_on_the_shelf_is_given_up_though_no_other_is_there(world: World) -> None:
+    code = world.randomise("CN02")
+    kit = world.kit_for(code, "W0")
+    leave_on_the_shelf(world)
+    world.clock.set(datetime(2026, 12, 6, 1, tzinfo=UTC))  # 30 days before the lot expires: one too few
+
+    give_up(world, code, kit, "expired", "too old")
+
+    assert (state_of(world, kit), kits_of(world, code, "W0")) == ("quarantined", [(1, 1, "put_back")])
+
+
+def test_the_night_run_orders_for_a_visit_that_lacks_its_kit(world: World) -> None:
+    code = world.randomise("CN02")
+    kit = world.dispense(code)
+    leave_on_the_shelf(world)
+    give_up(world, code, kit)
+
+    (number,) = world.night().shipments
+
+    # Of each type the buffer of three; of the subject's own one more for week 4, and one for the visit that lacks it.
+    assert len(world.kit_numbers(number)) == 3 + 3 + 2
+
+
+def test_a_later_visit_goes_on_though_an_earlier_one_lacks_a_kit(world: World, subject: str) -> None:
+    give_up(world, subject, world.kit_for(subject, "W0"))
+    give_up(world, subject, world.kit_for(subject, "W0"))
+    leave_on_the_shelf(world)
+    give_up(world, subject, world.kit_for(subject, "W0"))
+    bring_kits(world)
+    world.clock.advance(timedelta(days=28))
+
+    prepare(world, subject, "W4")
+
+    with world.refuses("rule", "visit.order"):
+        prepare(world, subject, "W0")
+
+
+WEEK_4 = """label = { en = "Week 4", zh_Hans = "第 4 周" }
+day = 28
+window_before = 3
+window_after = 3
+kits = { standard = { study-drug = 1 } }"""
+
+
+def test_of_a_visit_with_several_kits_only_the_lacking_one_is_set_aside_again(world: World, subject: str) -> None:
+    world.amend((WEEK_4, WEEK_4.replace("= 1 }", "= 2 }")))
+    bring_kits(world)
+    world.clock.advance(timedelta(days=28))
+    world.do(prepare_visit, PHARMACIST, PrepareVisit("SIRIUS", subject, "W4"))
+    with world.store.transaction() as tx:
+        (first,) = tx.session.scalars(
+            select(Kit.number).join(Dispensing).where(Dispensing.visit == "W4", Dispensing.slot == 1)
+        )
+    leave_on_the_shelf(world)
+    give_up(world, subject, first)
+    with world.refuses("rule", "kit.none_suitable"):
+        world.do(prepare_visit, PHARMACIST, PrepareVisit("SIRIUS", subject, "W4"))
+
+    bring_kits(world)
+    world.do(prepare_visit, PHARMACIST, PrepareVisit("SIRIUS", subject, "W4"))
+
+    assert kits_of(world, subject, "W4") == [(1, 1, "replaced"), (1, 2, "assigned"), (2, 1, "assigned")]
+
+
+def test_a_visit_that_lacks_its_kit_is_dispensed_though_a_later_version_leaves_it_out(
+    world: World, subject: str
+) -> None:
+    world.clock.advance(timedelta(days=28))
+    kit = prepare(world, subject, "W4")
+    leave_on_the_shelf(world)
+    give_up(world, subject, kit)
+    week_5 = WEEK_4.replace("Week 4", "Week 5").replace("day = 28", "day = 35")
+    world.amend((f'code = "W4"\n{WEEK_4}', f'code = "W5"\n{week_5}'))
+    bring_kits(world)
+
+    second = prepare(world, subject, "W4")
+    world.do(hand_over, PHARMACIST, HandOver("SIRIUS", subject, "W4", second))
+
+    assert kits_of(world, subject, "W4") == [(1, 1, "replaced"), (1, 2, "dispensed")]

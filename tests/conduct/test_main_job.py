@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from rts.conduct.dispensing import PrepareVisit, prepare_visit
+from rts.conduct.closing_shipments import CloseShipment, close_shipment
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import FailScreening, fail_screening
-from rts.conduct.shipping import CloseShipment, RequestShipment, close_shipment, request_shipment
 from rts.conduct.site_gates import CloseSite, close_site
 from rts.store.tables import AuditChain, AuditEvent
 from tests.world import World

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.accounts import AddPerson, add_person
-from rts.conduct.dispensing import HandOver, hand_over
+from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.perform import Done, perform
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.screening import ScreenSubject, screen_subject

@@ -13,9 +13,9 @@ from rts.conduct.lists import lists_serving
 from rts.conduct.perform import Done
 from rts.conduct.putting_in_force import ChangePlan, PutInForce, change_plan, put_in_force
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.resupplying import run_night
 from rts.conduct.retiring_lists import CloseList, close_list
-from rts.conduct.shipping import RequestShipment, request_shipment
 from rts.conduct.site_gates import OpenSite, PassGate, open_site_for_subjects, pass_gate
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.conduct.unblinding import UnblindSubject, unblind_subject

@@ -12,25 +12,37 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from rts.access.actor import Actor
-from rts.conduct.dispensing import PrepareVisit
+from rts.access.actor import Actor, service
+from rts.conduct.preparing_visits import PrepareVisit
 from rts.conduct.putting_in_force import PutInForce
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import FailScreening
-from rts.conduct.shipping import ReleaseLot, RequestShipment, request_shipment
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.store import locks
 from rts.store.sealed_rows import open_entry
-from rts.store.tables import CodeBreak, DefinitionInForce, Dispensing, IdempotencyKey, ListEntry, Subject
+from rts.store.tables import (
+    BlindedLot,
+    CodeBreak,
+    DefinitionInForce,
+    Depot,
+    Dispensing,
+    IdempotencyKey,
+    Kit,
+    ListEntry,
+    Subject,
+)
 from tests.processes import Request, race
 from tests.world import GOOD_VALUES, World
 
 RANDOMISE = "rts.conduct.randomising:randomise_subject"
 FAIL = "rts.conduct.screening:fail_screening"
-PREPARE = "rts.conduct.dispensing:prepare_visit"
-RELEASE = "rts.conduct.shipping:release_lot"
+PREPARE = "rts.conduct.preparing_visits:prepare_visit"
+REQUEST = "rts.conduct.requesting_shipments:request_shipment"
+RELEASE = "rts.conduct.releasing_lots:release_lot"
 PUT = "rts.conduct.putting_in_force:put_in_force"
 STRATUM = "SLEDAI-HIGH.STEROID-LOW"
 
@@ -224,7 +236,7 @@ def test_two_visits_prepared_at_once_never_share_a_kit(world: World) -> None:
         world,
         _preparing(world, first),
         _preparing(world, second),
-        meet_after="rts.conduct.dispensing:opened_shelf",
+        meet_after="rts.conduct.preparing_visits:opened_shelf",
     )
 
     assert answers == ["done", "done"]
@@ -239,7 +251,7 @@ def test_without_locks_two_visits_do_meet_on_one_kit(world: World) -> None:
         _preparing(world, first),
         _preparing(world, second),
         locked=False,
-        meet_after="rts.conduct.dispensing:opened_shelf",
+        meet_after="rts.conduct.preparing_visits:opened_shelf",
     )
 
     lost = {"sqlite": "store.unavailable", "postgresql": "kit.moved"}[world.store.engine.dialect.name]
@@ -300,3 +312,54 @@ def test_a_code_break_that_waited_for_another_is_a_look_and_leaves_its_moment_al
     with world.store.transaction() as tx:
         assert list(tx.session.scalars(select(CodeBreak.kind).order_by(CodeBreak.id))) == ["break", "look"]
         assert tx.session.scalars(select(Subject.unblinded_at).where(Subject.code == subject)).one() == broken_at
+
+
+SECOND_DEPOT = """[[depots]]
+code = "DEP-BJ"
+name = "Beijing depot"
+city = "Beijing"
+country = "CN"
+time_zone = "Asia/Shanghai"
+calendar = "china"
+cut_off = 14:00:00
+processing_days = 1
+ship_weekdays = [1, 2, 3, 4]
+
+"""
+
+
+def requests_of_two_depots(world: World) -> list[Request]:
+    """One shipment asked for from each of two depots: CN03 is now supplied by another, which holds the second lot."""
+    world.amend(
+        ("# What a site does not state itself", SECOND_DEPOT + "# What a site does not state itself"),
+        ('{ code = "CN03", ', '{ code = "CN03", depot = "DEP-BJ", '),
+    )
+    world.do(release_lot, "quality", ReleaseLot("SIRIUS", "BL-2602", "QP release 2"))
+    with world.store.transaction(write=True) as tx:
+        tx.act_as(service("test"), "service")
+        depot = tx.session.scalars(select(Depot.id).where(Depot.code == "DEP-BJ")).one()
+        lot = tx.session.scalars(select(BlindedLot.id).where(BlindedLot.code == "BL-2602")).one()
+        tx.session.execute(update(Kit).where(Kit.blinded_lot_id == lot).values(depot_id=depot))
+        tx.audit("test.moved", "installation", "1")
+    supply = world.who("supply")
+    return [Request(REQUEST, supply, RequestShipment("SIRIUS", site, 2, "a race")) for site in ("CN02", "CN03")]
+
+
+@pytest.mark.requirement("SHIP-03")
+def test_two_depots_that_send_at_once_get_two_numbers_and_nobody_is_refused(world: World) -> None:
+    first, second = requests_of_two_depots(world)
+
+    answers = race(world, [first], [second], meet_after="rts.conduct.consignments:next_number")
+
+    assert answers == ["done", "done"]
+    assert world.shipments("requested") == ["S00003", "S00004"]
+
+
+def test_without_locks_two_depots_do_meet_on_one_number(world: World) -> None:
+    first, second = requests_of_two_depots(world)
+
+    answers = race(world, [first], [second], locked=False, meet_after="rts.conduct.consignments:next_number")
+
+    lost = {"sqlite": "store.unavailable", "postgresql": "store.constraint"}[world.store.engine.dialect.name]
+    assert answers == ["done", lost]
+    assert world.shipments("requested") == ["S00003"]

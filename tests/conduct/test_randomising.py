@@ -13,9 +13,9 @@ from sqlalchemy import select, text
 from rts.access.permissions import Role
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import record_digest
-from rts.conduct.dispensing import ReportKit, report_kit
 from rts.conduct.perform import Done, perform
 from rts.conduct.randomising import MEANING, RandomiseSubject, randomise_subject
+from rts.conduct.reporting_kits import ReportKit, report_kit
 from rts.conduct.screening import FailScreening, fail_screening
 from rts.conduct.site_gates import CloseSite, close_site
 from rts.store.sealed_rows import open_entry

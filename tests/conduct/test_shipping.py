@@ -7,24 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
+from rts.conduct.closing_shipments import CloseShipment, close_shipment
 from rts.conduct.consignments import opened_depot
+from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
 from rts.conduct.places import place_of, supplying_depot
-from rts.conduct.shipping import (
-    CloseShipment,
-    DecideQuarantine,
-    PickShipment,
-    ReceiveShipment,
-    ReleaseLot,
-    RequestShipment,
-    ShipShipment,
-    close_shipment,
-    decide_quarantine,
-    pick_shipment,
-    receive_shipment,
-    release_lot,
-    request_shipment,
-    ship_shipment,
-)
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
+from rts.conduct.sending_shipments import ShipShipment, ship_shipment
 from rts.conduct.site_gates import CloseSite, close_site
 from rts.store.tables import BlindedLot, Kit, Notice, Shipment, ShipmentKit
 from rts.supply.kits import KitState

@@ -10,9 +10,11 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select
 
-from rts.conduct.dispensing import HandOver, PrepareVisit, ReplaceKit, hand_over, prepare_visit, replace_kit
 from rts.conduct.ending import EndTreatment, end_treatment
-from rts.conduct.shipping import RequestShipment, request_shipment
+from rts.conduct.handing_over import HandOver, hand_over
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
+from rts.conduct.replacing_kits import ReplaceKit, replace_kit
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.reports.site_home import site_today
 from rts.reports.stock import kit_life
 from rts.reports.subjects import randomisation_record, subject_life, subject_rows

@@ -12,8 +12,8 @@ from sqlalchemy import func, select, update
 from rts.access.actor import service
 from rts.conduct.perform import perform
 from rts.conduct.reading_sealed import ReadSealedDetail, read_sealed_detail
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.conduct.reporting_overdue import ReportOverdue, report_overdue
-from rts.conduct.shipping import ReleaseLot, release_lot
 from rts.conduct.warning_of_calendars import WarnOfCalendars, warn_of_calendars
 from rts.conduct.warning_of_lists import WarnOfLowLists, warn_of_low_lists
 from rts.jobs.catalogue import RESUPPLY, scheduled_jobs

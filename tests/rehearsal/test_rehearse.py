@@ -15,8 +15,10 @@ from rts.clock import HeldClock
 from rts.conduct.installing import set_up
 from rts.installation import open_store
 from rts.refusal import Refusal
-from rts.rehearsal.rehearse import Ground, Summary, ground_at, rehearse, scratch_ground
+from rts.rehearsal.ground import Ground, ground_at, scratch_ground
+from rts.rehearsal.rehearse import rehearse
 from rts.rehearsal.story import Chances
+from rts.rehearsal.summary import Summary
 from rts.store.tables import AuditEvent, CodeBreak, Kit, Shipment, Subject
 from tests.world import START
 

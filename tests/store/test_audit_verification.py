@@ -19,7 +19,6 @@ from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.refusal import Refusal
 from rts.rehearsal.staging import OPERATOR
-from rts.reports.audit_trail import NEVER_DETAILED
 from rts.store.audit import detail_digest, first_hash, next_hash
 from rts.store.audit_export import export_lines
 from rts.store.audit_verification import SEALED_ACTIONS, verify_export
@@ -256,10 +255,6 @@ def test_a_refusal_looks_alike_whether_it_depends_on_an_arm_or_not(told: World) 
 
     assert plain.keys() == sealed.keys()
     assert (plain["sealed"], sealed["sealed"]) == (True, True)
-
-
-def test_the_page_hides_the_details_that_the_export_hides() -> None:
-    assert NEVER_DETAILED == SEALED_ACTIONS
 
 
 def test_two_exports_at_one_moment_are_equal_byte_for_byte(told: World) -> None:

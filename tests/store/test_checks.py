@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import func, select, text
 
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
-from rts.conduct.dispensing import PrepareVisit, ReplaceKit, prepare_visit, replace_kit
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.own_keys import RegisterOwnKey, register_own_key
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.putting_in_force import ChangePlan, change_plan
+from rts.conduct.replacing_kits import ReplaceKit, replace_kit
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.entropy import ReplayedEntropy
 from rts.rehearsal.staging import OPERATOR

@@ -155,7 +155,7 @@ def test_rows_of_a_running_trial_survive_the_way_up(world: World) -> None:
 
 
 def test_a_first_password_that_nobody_has_changed_is_known_by_who_gave_it(empty_url: str) -> None:
-    """0005: an account made or reset before it waits for its confirmation; one with a password of its own goes on."""
+    """0003: an account made or reset before it waits for its confirmation; one with a password of its own goes on."""
     engine = open_engine(empty_url)
     migrations.upgrade(engine, "0001")
     people = (("changed", False), ("made", True), ("reset", True))
@@ -181,7 +181,7 @@ def test_a_first_password_that_nobody_has_changed_is_known_by_who_gave_it(empty_
                 {"number": number, "actor": actor, "action": action, "username": username},
             )
 
-    migrations.upgrade(engine, "0005")
+    migrations.upgrade(engine, "0003")
 
     with engine.connect() as connection:
         found = connection.execute(text("SELECT username, password_given_by FROM person ORDER BY username")).all()
@@ -189,7 +189,7 @@ def test_a_first_password_that_nobody_has_changed_is_known_by_who_gave_it(empty_
     engine.dispose()
 
 
-def test_the_people_of_before_register_keys_after_the_step_to_0006(empty_url: str) -> None:
+def test_the_people_of_before_register_keys_after_the_step_to_0004(empty_url: str) -> None:
     engine = open_engine(empty_url)
     migrations.upgrade(engine, "0001")
     person = (
@@ -200,7 +200,7 @@ def test_the_people_of_before_register_keys_after_the_step_to_0006(empty_url: st
     with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
         connection.execute(text(person), {"false": False})
 
-    migrations.upgrade(engine, "0006")
+    migrations.upgrade(engine, "0004")
 
     key = (
         "INSERT INTO person_key (person_id, version, public_key, fingerprint, registered_at)"
@@ -211,6 +211,38 @@ def test_the_people_of_before_register_keys_after_the_step_to_0006(empty_url: st
         with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
             assert connection.execute(text(statement)).rowcount == 1
     for refused in (key, retired, "DELETE FROM person_key", "UPDATE person_key SET fingerprint = 'G'"):
+        with (
+            pytest.raises(IntegrityError),
+            engine.connect().execution_options(rts_write=True) as connection,
+            connection.begin(),
+        ):
+            connection.execute(text(refused))
+    engine.dispose()
+
+
+def test_a_list_of_before_stays_in_use_after_the_step_to_0005_and_has_no_specification(empty_url: str) -> None:
+    engine = open_engine(empty_url)
+    migrations.upgrade(engine, "0004")
+    digest = "'" + "0" * 64 + "'"
+    rows = (
+        "INSERT INTO trial (id, code, data_key, created_at) VALUES (1, 'SIRIUS', '{}', '2026-01-05')",
+        "INSERT INTO definition_version (id, trial_id, version, digest, public_text, restricted_box,"
+        f" restricted_digest, loaded_at, loaded_by) VALUES (1, 1, 1, {digest}, '', '', {digest}, '2026-01-05', 'x')",
+        "INSERT INTO list_file (id, trial_id, list_id, plan_id, kind, purpose, prefix, state, entries,"
+        " times_generated, commitment, file_digest, manifest_digest, data_key, seed_mark, version_id, generated_at,"
+        " generated_by) VALUES (1, 1, 'SIRIUS-R1', 'SIRIUS-R1', 'subjects', 'test', 'R', 'active', 592, 1,"
+        f" {digest}, {digest}, {digest}, '{{}}', {digest}, 1, '2026-01-05', 'chen')",
+    )
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        for row in rows:
+            connection.execute(text(row))
+
+    migrations.upgrade(engine)
+
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT list_id, state, specification_id, closed_at FROM list_file")).one()
+    assert tuple(found) == ("SIRIUS-R1", "active", None, None)
+    for refused in ("UPDATE list_file SET commitment = 'x'", "UPDATE list_file SET specification_id = 7"):
         with (
             pytest.raises(IntegrityError),
             engine.connect().execution_options(rts_write=True) as connection,

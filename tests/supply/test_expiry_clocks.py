@@ -19,9 +19,7 @@ from rts.supply.expiry import (
     may_be_dispensed,
     may_be_shipped,
     read_expiry,
-    warn_of_clocks,
 )
-from rts.trial.definition import ExpiryRules
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text(encoding="utf-8"))["R20_expiry_boundaries"]
 DAY = timedelta(days=1)
@@ -58,22 +56,6 @@ def test_an_unreadable_expiry_is_refused_by_field(text: str) -> None:
         read_expiry(text, "lot.expiry")
     assert (caught.value.code, caught.value.rules) == ("invalid", ("expiry.format",))
     assert caught.value.failed[0].field == "lot.expiry"
-
-
-def test_safe_clocks_give_no_warning() -> None:
-    assert warn_of_clocks(ExpiryRules(dnd=31, dnc=38, dns=60, dnd_by_visit={}), lead_days=6, review_days=1) == ()
-
-
-@pytest.mark.parametrize(
-    ("rules", "warned"),
-    [
-        (ExpiryRules(31, 37, 60, {}), ["expiry.dnc_margin"]),
-        (ExpiryRules(31, 38, 43, {}), ["expiry.dns_margin"]),
-        (ExpiryRules(10, 38, 60, {"W20": 40}), ["expiry.order", "expiry.dnc_margin"]),
-    ],
-)
-def test_clocks_that_leave_no_time_to_refill_are_warned_of(rules: ExpiryRules, warned: list[str]) -> None:
-    assert [one.rule for one in warn_of_clocks(rules, lead_days=6, review_days=1)] == warned
 
 
 def test_classes_go_by_expiry_then_lot() -> None:

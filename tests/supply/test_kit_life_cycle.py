@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import date
 
 import pytest
 from hypothesis import settings
@@ -19,7 +18,6 @@ from rts.supply.kits import (
     LedgerRow,
     Move,
     conservation,
-    refuse_undispensable,
     replay,
     state_after,
 )
@@ -110,30 +108,6 @@ def test_every_state_but_the_first_is_reached_by_some_move() -> None:
 def test_an_illegal_move_names_state_and_move() -> None:
     with pytest.raises(Refusal, match="a kit that is in transit cannot do this: dispense"):
         replay((Move.RELEASE_LOT, Move.REQUEST, Move.SHIP, Move.DISPENSE))
-
-
-@pytest.mark.requirement("DISP-02")
-def test_an_undispensable_kit_is_refused_for_every_reason_at_once() -> None:
-    with pytest.raises(Refusal) as caught:
-        refuse_undispensable(
-            state=KitState.QUARANTINED,
-            kit_site="CN02",
-            site="CN01",
-            expiry=date(2026, 7, 12),
-            dnd=10,
-            on=date(2026, 7, 3),
-        )
-    assert caught.value.rules == ("kit.site", "kit.move", "kit.expiry")
-
-
-def test_an_assigned_kit_is_dispensable_on_its_last_day() -> None:
-    refuse_undispensable(
-        state=KitState.ASSIGNED, kit_site="CN01", site="CN01", expiry=date(2026, 7, 12), dnd=10, on=date(2026, 7, 2)
-    )
-    with pytest.raises(Refusal, match="expires before the end of the dosing interval"):
-        refuse_undispensable(
-            state=KitState.ASSIGNED, kit_site="CN01", site="CN01", expiry=date(2026, 7, 12), dnd=10, on=date(2026, 7, 3)
-        )
 
 
 def whole_story() -> list[LedgerRow]:

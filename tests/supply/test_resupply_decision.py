@@ -1,4 +1,4 @@
-"""Resupply of one site: trigger, need, cover near expiry, packs, blind rules, consignment limits, depot stock."""
+"""Resupply of one site: trigger, need, cover near expiry, packs, blind rules, consignment limits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rts.supply.blind_rules import BLIND_RULES
 from rts.supply.resupply import (
-    BLIND_RULES,
     Buffers,
     Policy,
     TypeStock,
@@ -22,7 +22,6 @@ from rts.supply.resupply import (
     decide_resupply,
     kits_for_screened,
     policy_of,
-    predicted_new,
     unmet_demands,
 )
 from rts.supply.windows import Demand
@@ -71,29 +70,6 @@ def stock(
 
 def order(policy: Policy, *stocks: TypeStock) -> dict[str, int]:
     return decide_resupply(stocks, policy, TODAY).order
-
-
-@pytest.mark.parametrize("row", CASES["R05_poisson_gamma_predictive"]["rows"], ids=lambda row: row["case"])
-def test_new_subjects_follow_the_published_quantiles(row: dict[str, Any]) -> None:
-    found = {
-        risk: predicted_new(
-            row["shape"],
-            row["rate"],
-            randomised=0,
-            exposure_days=0,
-            window_days=row["t"],
-            epsilon=float(risk),
-            arm_probability=row["arm_probability"],
-        )
-        for risk in row["quantiles"]
-    }
-    assert found == {risk: quantile["min_stock"] for risk, quantile in row["quantiles"].items()}
-
-
-def test_the_prior_learns_from_the_site() -> None:
-    learnt = predicted_new(1.2, 40.0, randomised=2, exposure_days=60, window_days=28, epsilon=0.001)
-    assert learnt == 6
-    assert predicted_new(1.2, 40.0, randomised=2, exposure_days=60, window_days=0, epsilon=0.001) == 0
 
 
 @pytest.mark.parametrize("row", CASES["R25_screened_virtual_blocks"]["rows"])
@@ -219,21 +195,6 @@ def test_the_maximum_consignment_cuts_whole_blocks_and_keeps_one_of_each() -> No
     decision = decide_resupply(site, Policy(maximum_consignment=6), TODAY)
     assert decision.order == {"A": 5, "P": 1}
     assert [line.cut for line in decision.per_type] == [4, 0]
-    assert decision.blind_rule_is_kept
-
-
-def test_the_depots_stock_cuts_by_type_and_a_broken_blind_is_flagged() -> None:
-    site = (stock("A", 0, 2, 6, depot_stock=4), stock("P", 5, 2, 6, depot_stock=0))
-    decision = decide_resupply(site, Policy(), TODAY)
-    assert decision.order == {"A": 4, "P": 0}
-    assert not decision.blind_rule_is_kept
-
-
-def test_the_depots_stock_cuts_ratio_orders_by_whole_blocks() -> None:
-    site = (stock("A", 0, 2, 8, ratio=2, depot_stock=100), stock("P", 0, 2, 4, ratio=1, depot_stock=3))
-    decision = decide_resupply(site, Policy(blind_rule="ratio"), TODAY)
-    assert decision.order == {"A": 6, "P": 3}
-    assert decision.blind_rule_is_kept
 
 
 def test_buffers_fall_to_the_loss_allowance_after_the_last_subject() -> None:
@@ -271,7 +232,6 @@ STOCKS = st.builds(
     new_long=st.integers(2, 4),
     pack=st.integers(1, 3),
     ratio=st.integers(1, 3),
-    depot_stock=st.none() | st.integers(0, 12),
 )
 POLICIES = st.builds(
     Policy,
@@ -301,11 +261,10 @@ def test_exchanging_labels_exchanges_results_and_nothing_else(
     assert [replace(by_label[exchange[line.kit_type]], kit_type=line.kit_type) for line in one.per_type] == list(
         one.per_type
     )
-    assert one.blind_rule_is_kept == other.blind_rule_is_kept
 
 
 @given(STOCKS, STOCKS, POLICIES)
-def test_an_order_keeps_within_maximum_and_depot_and_never_covers_more_than_it_says(
+def test_an_order_keeps_within_the_maximum_and_never_covers_more_than_it_says(
     first: TypeStock, second: TypeStock, policy: Policy
 ) -> None:
     decision = decide_resupply([replace(first, kit_type="A"), replace(second, kit_type="P")], policy, TODAY)
@@ -313,8 +272,7 @@ def test_an_order_keeps_within_maximum_and_depot_and_never_covers_more_than_it_s
     if policy.maximum_consignment is not None:
         assert sum(line.order for line in lines) <= policy.maximum_consignment
     for line, site in zip(lines, (first, second), strict=True):
-        assert 0 <= line.order <= line.after_maximum
-        assert site.depot_stock is None or line.order <= site.depot_stock
+        assert 0 <= line.order == line.after_minimum - line.cut
         assert line.usable + line.not_counted == len(site.on_hand + site.in_transit + site.requested)
         assert line.need >= max(line.level - line.usable, line.unmet_long)
         assert line.after_blind_rule >= line.after_packs
@@ -340,10 +298,3 @@ def test_impossible_stock_settings_are_mistakes(setting: dict[str, Any]) -> None
 def test_a_kit_type_given_twice_is_a_mistake_that_does_not_name_it() -> None:
     with pytest.raises(ValueError, match=r"^a kit type is given twice$"):
         order(Policy(), stock("A"), stock("A"))
-
-
-@pytest.mark.parametrize("change", [{"prior_shape": 0.0}, {"epsilon": 0.0}, {"epsilon": 1.0}, {"window_days": -1.0}])
-def test_an_impossible_prediction_is_a_mistake(change: dict[str, float]) -> None:
-    settings = {"prior_shape": 1.2, "prior_rate": 40.0, "exposure_days": 0.0, "window_days": 28.0, "epsilon": 0.01}
-    with pytest.raises(ValueError, match="must"):
-        predicted_new(randomised=0, **{**settings, **change})

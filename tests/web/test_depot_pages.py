@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import select
 
+from rts.conduct.picking_shipments import PickShipment, pick_shipment
 from rts.store.tables import Shipment
 from tests.web.office import desk, words
 from tests.world import World
@@ -105,3 +108,16 @@ def test_those_who_only_look_pick_nothing(world: World, waiting: str) -> None:
     assert "Pick the kits" not in words(supply.open(path))
     assert supply.client.get(path + "pick").status_code == 403
     assert desk(world, "pharmacist.cn02").client.get(path).status_code in {403, 404}
+
+
+@pytest.mark.requirement("EXP-02")
+def test_the_review_of_a_dispatch_promises_nothing_that_is_then_refused(world: World, waiting: str) -> None:
+    kits = tuple(world.kit_numbers(waiting))
+    world.do(pick_shipment, "depot.dep-sh", PickShipment("SIRIUS", waiting, kits))
+    world.clock.set(datetime(2026, 11, 7, 1, tzinfo=UTC))  # 59 days before the lot expires: one too few
+    depot = desk(world, "depot.dep-sh")
+
+    page = depot.send(f"{DEPOT}/shipments/{waiting}/ship", {"carrier": "SF Express"}, status=409)
+
+    assert f"Kit {kits[0]} may no longer be shipped" in words(page.text)
+    assert state_of(world, waiting) == "picked"

@@ -12,6 +12,7 @@ from sqlalchemy import event, func, select
 from werkzeug.test import TestResponse
 
 from rts.app import create_app
+from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.store.tables import AuditEvent, Dispensing, Kit, Person, Shipment, Signature, Subject
 from tests.web.doors import Person as At
 from tests.web.doors import hidden_fields, words_of
@@ -108,6 +109,28 @@ def test_mistakes_at_screening_are_named_by_field_and_nothing_typed_is_lost(worl
     assert count(world, Subject) == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"consent_on": "2026-02-01"}, "The date of consent is not after today (2026-01-08)."),
+        ({"consent_on": "2023-12-31"}, "The date of consent is more than two years ago."),
+        ({"year_of_birth": "80"}, "The year of birth has four digits and is in the past."),
+        ({"previous": "CN02-009"}, "A person is screened again under the code of their last failed screening."),
+    ],
+)
+def test_the_review_of_a_screening_promises_nothing_that_is_then_refused(
+    world: World, investigator: At, changes: dict[str, str], said: str
+) -> None:
+    entered = {"consent_on": "2026-01-08", "year_of_birth": "1980", "sex": "female"} | changes
+
+    answer = investigator.post(f"{T}/sites/CN02/subjects/screen", **entered)
+
+    assert answer.status_code == 422
+    assert said in words_of(answer)
+    assert "This will be recorded" not in words_of(answer)
+    assert count(world, Subject) == 0
+
+
 def test_a_look_alike_is_asked_about_only_when_there_is_one(world: World, investigator: At) -> None:
     world.screen("CN02")
     url = f"{T}/sites/CN02/subjects/screen"
@@ -115,9 +138,10 @@ def test_a_look_alike_is_asked_about_only_when_there_is_one(world: World, invest
     entered = {"consent_on": today, "year_of_birth": "1980", "sex": "female"}
     assert "is_new_person" not in investigator.get(url).text
 
-    refused = go_on(investigator, investigator.post(url, **entered))
+    refused = investigator.post(url, **entered)
 
     assert refused.status_code == 409
+    assert "This will be recorded" not in words_of(refused)
     assert "CN02-001" in words_of(refused)
     assert BeautifulSoup(refused.text, "html5lib").select_one("#f-is_new_person") is not None
     assert count(world, Subject) == 1
@@ -313,6 +337,54 @@ def test_a_damaged_kit_is_replaced_by_another(world: World, pharmacist: At) -> N
     assert new in words_of(page).replace(" ", "")
     assert "Dropped at the counter" in words_of(page)
     assert row(world, select(Kit).where(Kit.number == old)).state == "damaged"
+
+
+@pytest.mark.requirement("DISP-05")
+def test_a_kit_is_reported_damaged_though_no_other_is_there_and_the_visit_waits_for_one(
+    world: World, pharmacist: At
+) -> None:
+    subject = world.randomise("CN02")
+    old = world.kit_for(subject, "W0")
+    world.lose("CN02", *world.kit_types_on_the_shelf("CN02"))
+    url = f"{T}/subjects/{subject}/visits/W0/"
+
+    review = pharmacist.post(f"{url}replace/{old}", fate="damaged", reason="Dropped at the counter")
+    page = follow(pharmacist, go_on(pharmacist, review))
+
+    assert row(world, select(Kit).where(Kit.number == old)).state == "damaged"
+    assert "A kit of this visit is lacking" in words_of(page)
+    assert "Liu Yang" in words_of(page)  # the supply manager, to be called
+    assert tasks(pharmacist.get(HOME)) == [(f"Dispense Week 0, randomisation to {subject}", url)]
+    again = go_on(pharmacist, page)
+    assert again.status_code == 409
+    assert "No kit was set aside" in words_of(again)
+
+    world.do(request_shipment, "supply", RequestShipment("SIRIUS", "CN02", 1, "none is left"))
+    world.ship_all()
+    world.receive_all()
+    ready = follow(pharmacist, pharmacist.post(url))
+    new = world.kit_for(subject, "W0")
+    assert new in words_of(ready).replace(" ", "")
+
+
+def test_the_review_of_a_replacement_promises_nothing_that_is_then_refused(world: World, pharmacist: At) -> None:
+    subject = world.randomise("CN02")
+    old = world.kit_for(subject, "W0")
+
+    answer = pharmacist.post(f"{T}/subjects/{subject}/visits/W0/replace/{old}", fate="expired", reason="It looks old")
+
+    assert answer.status_code == 409
+    assert "lasts the dosing interval and can be handed over" in words_of(answer)
+    assert world.kit_for(subject, "W0") == old
+
+
+def test_the_review_of_a_report_promises_nothing_that_is_then_refused(world: World, pharmacist: At) -> None:
+    kit = world.kit_for(world.randomise("CN02"), "W0")  # set aside, so no longer on the shelf
+
+    answer = pharmacist.post(f"{T}/sites/CN02/stock/{kit}/report", fate="lost", reason="Not found")
+
+    assert answer.status_code == 422
+    assert "is not on the shelf of this site" in words_of(answer)
 
 
 @pytest.mark.requirement("BLIND-02")

@@ -5,7 +5,9 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select
 
-from rts.conduct.shipping import ReceiveShipment, receive_shipment
+from rts.conduct.ending import EndTreatment, end_treatment
+from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.reports.supply import days_of_cover, overview, site_stocks
 from rts.store.tables import BlindedLot, Kit, Shipment
 from tests.web.office import desk, words
@@ -70,13 +72,52 @@ def test_the_supply_manager_requests_a_shipment_and_cancels_it(world: World) -> 
         ({"site": "CN09", "sets": "1", "reason": "r"}, "Choose an open site."),
         ({"site": "CN03", "sets": "some", "reason": "r"}, "Give a whole number."),
         ({"site": "CN03", "sets": "1", "reason": " "}, "Give the reason."),
+        ({"site": "CN03", "sets": "0", "reason": "r"}, "Between 1 and 30 sets fit in a consignment."),
+        ({"site": "CN03", "sets": "31", "reason": "r"}, "Between 1 and 30 sets fit in a consignment."),
     ],
 )
 def test_a_request_with_a_mistake_comes_back_with_it(world: World, fields: dict[str, str], said: str) -> None:
     page = desk(world, "supply").send(f"{SUPPLY}/shipments/request", fields, status=422)
 
     assert said in words(page.text)
+    assert "This will be recorded" not in words(page.text)
     assert world.shipments("requested") == []
+
+
+@pytest.mark.requirement("BLIND-03")
+@pytest.mark.parametrize("short", ["GAFIB", "WUBEK"])
+def test_a_site_that_the_depot_cannot_supply_is_a_task_in_words_that_fit_either_kind(world: World, short: str) -> None:
+    world.take_from_depot(*world.depot_stock()["BL-2601"][short])
+    world.lose("CN02", *world.kit_types_on_the_shelf("CN02"))
+    world.clock.advance(timedelta(days=1))
+    assert "cannot supply" not in words(desk(world, "supply").open(SUPPLY + "/"))
+    world.night()
+
+    for username in ("supply", "quality"):
+        page = words(desk(world, username).open(SUPPLY + "/"))
+        assert (
+            "Depot DEP-SH cannot supply CN02 Beijing site 2 "
+            "Release a lot or bring kits to the depot; the order is tried again every night Not supplied"
+        ) in page
+    assert "cannot supply" not in words(desk(world, "auditor").open(SUPPLY + "/"))
+
+    world.do(release_lot, "quality", ReleaseLot("SIRIUS", "BL-2602", "QP 2"))
+    world.clock.advance(timedelta(days=1))
+    world.night()
+    assert "cannot supply" not in words(desk(world, "supply").open(SUPPLY + "/"))
+
+
+def test_the_review_of_a_decision_promises_nothing_that_is_then_refused(world: World) -> None:
+    subject = world.randomise("CN02")
+    kit = world.kit_for(subject, "W0")
+    world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", subject, "withdrawn", "moved away"))
+
+    page = desk(world, "quality").send(
+        f"{SUPPLY}/quarantine/{kit}/decide", {"decision": "release", "document": "QA 7"}, status=409
+    )
+
+    assert "was set aside for a subject once" in words(page.text)
+    assert kit_state(world, kit) == "quarantined"
 
 
 def test_an_overdue_shipment_is_a_task_and_is_written_off_as_lost(world: World, waiting: str) -> None:

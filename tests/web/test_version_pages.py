@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from sqlalchemy import select
 
 from rts.app import create_app
-from rts.conduct.dispensing import PrepareVisit, prepare_visit
+from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.reports.trial_overview import in_force_at
 from rts.store.tables import Subject
 from tests.conduct.test_visits_left_out import FIRST_VISIT, OTHER_QUESTIONS, WEEK_5
