@@ -223,19 +223,18 @@ def test_the_people_of_before_register_keys_after_the_step_to_0004(empty_url: st
 def test_a_list_of_before_stays_in_use_after_the_step_to_0005_and_has_no_specification(empty_url: str) -> None:
     engine = open_engine(empty_url)
     migrations.upgrade(engine, "0004")
-    digest = "'" + "0" * 64 + "'"
     rows = (
-        "INSERT INTO trial (id, code, data_key, created_at) VALUES (1, 'SIRIUS', '{}', '2026-01-05')",
+        "INSERT INTO trial (id, code, data_key, created_at) VALUES (1, 'SIRIUS', 'none', '2026-01-05')",
         "INSERT INTO definition_version (id, trial_id, version, digest, public_text, restricted_box,"
-        f" restricted_digest, loaded_at, loaded_by) VALUES (1, 1, 1, {digest}, '', '', {digest}, '2026-01-05', 'x')",
+        " restricted_digest, loaded_at, loaded_by) VALUES (1, 1, 1, :digest, '', '', :digest, '2026-01-05', 'x')",
         "INSERT INTO list_file (id, trial_id, list_id, plan_id, kind, purpose, prefix, state, entries,"
         " times_generated, commitment, file_digest, manifest_digest, data_key, seed_mark, version_id, generated_at,"
         " generated_by) VALUES (1, 1, 'SIRIUS-R1', 'SIRIUS-R1', 'subjects', 'test', 'R', 'active', 592, 1,"
-        f" {digest}, {digest}, {digest}, '{{}}', {digest}, 1, '2026-01-05', 'chen')",
+        " :digest, :digest, :digest, 'none', :digest, 1, '2026-01-05', 'chen')",
     )
     with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
         for row in rows:
-            connection.execute(text(row))
+            connection.execute(text(row), {"digest": "0" * 64} if ":digest" in row else {})
 
     migrations.upgrade(engine)
 
