@@ -107,6 +107,7 @@ def design(trial: str, candidates: tuple[str, ...], as_json: bool, username: str
 @click.argument("plan", metavar="LIST")
 @click.option("--known-to", required=True, metavar="TEXT", help="Who may know what of the list.")
 @click.option("--document", required=True, metavar="TEXT", help="The approved document that it follows.")
+@click.option("--confirmed", is_flag=True, help="What the procedure does not promise is known, and meant.")
 @click.option("--joint-seed", nargs=2, metavar="USERNAME USERNAME", help="Two people make the seed together.")
 @AS_USER
 @PASSWORD_FILE
@@ -115,12 +116,13 @@ def specify(
     plan: str,
     known_to: str,
     document: str,
+    confirmed: bool,
     joint_seed: tuple[str, str] | None,
     username: str,
     password_file: Path | None,
 ) -> None:
     """Specify the list that the definition plans as LIST, and sign it: before the list exists."""
-    command = SpecifyList(trial, plan, known_to, document, joint_seed or ())
+    command = SpecifyList(trial, plan, known_to, document, joint_seed or (), confirmed)
     done = deed_of(specify_list, command, username, password_file)
     click.echo(f"Specified list {plan} of {trial}; digest of the specification {done.ids['specification']}")
 

@@ -13,6 +13,8 @@ from sqlalchemy import select
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.lists import list_named, quality_of
+from rts.conduct.specifying_lists import advice_on
+from rts.randomisation.designs.advice import Advice
 from rts.randomisation.quality import ListQuality
 from rts.refusal import refuse, say
 from rts.store import definitions
@@ -45,6 +47,7 @@ class PlannedList:
     entries: int
     made_of: tuple[tuple[Text, int], ...]
     procedure: Procedure | None = None
+    advice: tuple[Advice, ...] = ()
     strata: tuple[str, ...] = ()
     lot: str = ""
     expiry: date | None = None
@@ -85,6 +88,7 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
             plan.length * len(definition.strata),
             tuple((definition.treatment_label(arm.treatment), ratios[arm.treatment]) for arm in restricted.arms),
             restricted.procedure,
+            tuple(advice_on(definition, restricted, plan)),
             definition.strata,
         )
         for plan in restricted.subject_lists

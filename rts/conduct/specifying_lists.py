@@ -6,7 +6,7 @@ the seed comes from. It is sealed whole; its digest is salted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
 from rts.conduct.perform import Done
-from rts.refusal import FailedRule, refuse, refuse_all, say
+from rts.randomisation.designs.advice import Advice, advise
+from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
 from rts.store import definitions, locks, specifications
 from rts.store.tables import DefinitionVersion, ListSpecification, Trial
 from rts.store.transaction import Transaction
@@ -33,7 +34,8 @@ class SpecifyList:
 
     `known_to` says who may know what of it, `document` names the approved paper (protocol section, randomisation
     plan). Two user names as `contributors` ask for a joint seed, to which each gives a share; none: the seed is drawn
-    from the operating system.
+    from the operating system. `confirmed` is the statistician's word that a procedure which does not keep the ratio at
+    every step, or sets no bound to the imbalance, is meant.
     """
 
     trial: str
@@ -41,6 +43,7 @@ class SpecifyList:
     known_to: str
     document: str
     contributors: tuple[str, ...] = ()
+    confirmed: bool = False
 
 
 def specify_list(
@@ -49,7 +52,8 @@ def specify_list(
     """Write and sign a specification; it replaces an earlier one of the plan for which no list stands.
 
     Raises Refusal for an unknown plan, missing words, contributors who are not two different unblinded statisticians,
-    or a plan for which a list stands.
+    a plan for which a list stands, a design that is never made (more cells than half the subjects), or one that asks
+    to be confirmed and was not.
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.LIST_GENERATE, trial)
@@ -59,6 +63,12 @@ def specify_list(
     plan = plan_named(restricted, command.plan)
     refuse_standing_list(tx, trial, command.plan)
     refuse_all("invalid", _failed_rules(tx, trial, plan, command))
+    definition = definitions.parsed(version.public_text)
+    advice = advice_on(definition, restricted, plan)
+    # Sealed: a rule that fails may tell the procedure.
+    unacceptable = list(_unacceptable(advice, confirmed=command.confirmed))
+    if unacceptable:
+        raise Refusal("rule", *unacceptable, sealed=True)
     earlier = specifications.newest_specification(tx, trial, command.plan)
     number = earlier.number + 1 if earlier else 1
     content: dict[str, Any] = {
@@ -68,10 +78,11 @@ def specify_list(
         "purpose": tx.installation.environment,
         "definition": version.digest,
         "restricted_definition": version.restricted_digest,
-        "inputs": inputs_of(definitions.parsed(version.public_text), restricted, plan),
+        "inputs": inputs_of(definition, restricted, plan),
         "known_to": command.known_to.strip(),
         "document": command.document.strip(),
         "contributors": list(command.contributors),
+        "confirmed": [one.rule for one in advice if one.gravity == "confirm"],
     }
     digest, sealed = specifications.seal_specification(tx, trial, command.plan, number, content)
     record = {"trial": trial.code, "specification": digest, "definition": version.digest}
@@ -121,6 +132,34 @@ def _failed_rules(
             message = say("%(person)s is no unblinded statistician of this trial.", person=username)
             failed.append(FailedRule("specification.contributor", message, "contributors"))
     return failed
+
+
+def advice_on(
+    definition: TrialDefinition, restricted: RestrictedDefinition, plan: SubjectListPlan | KitListPlan
+) -> list[Advice]:
+    """What speaks against the design of a planned subject list; nothing ever against a kit list.
+
+    Whether the procedure can make a list of the planned length was judged when the definition was read.
+    """
+    if isinstance(plan, KitListPlan):
+        return []
+    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
+    found = advise(
+        restricted.procedure,
+        definition.target,
+        ratio=[ratios[arm.treatment] for arm in restricted.arms],
+        strata=len(definition.strata),
+        sites=len(definition.sites),
+    )
+    return [one for one in found if not one.rule.startswith(("list.", "procedure."))]
+
+
+def _unacceptable(advice: list[Advice], *, confirmed: bool) -> Iterator[FailedRule]:
+    for one in advice:
+        if one.gravity == "refused":
+            yield FailedRule(one.rule, one.message)
+        elif one.gravity == "confirm" and not confirmed:
+            yield FailedRule(one.rule, one.message, "confirmed")
 
 
 def inputs_of(

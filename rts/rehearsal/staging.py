@@ -109,7 +109,8 @@ class Stage:
     def specify(self, plan: str) -> None:
         """Write and sign the specification of the list planned as `plan`."""
         person = self.people["statistician.one"]
-        command = SpecifyList(self.trial, plan, KNOWN_TO, f"Randomisation plan of {self.trial}, version 1.0")
+        document = f"Randomisation plan of {self.trial}, version 1.0"
+        command = SpecifyList(self.trial, plan, KNOWN_TO, document, confirmed=True)
         perform(self.store, specify_list, person, command, confirmation=self.signed(person))
 
     def make_list(self, plan: str, seed: str = "") -> str:

@@ -228,7 +228,8 @@ def specify(trial: str) -> Answer:
     def command_of(entered: Entered) -> SpecifyList:
         joint = chosen(entered, "seed", ("system", "joint"), say("Choose where the seed comes from.")) == "joint"
         named = (entered.text("first", 64), entered.text("second", 64)) if joint else ()
-        return SpecifyList(trial, plan_id, entered.text("known_to", 2000), entered.text("document"), named)
+        confirmed = entered.text("confirmed") == "yes"
+        return SpecifyList(trial, plan_id, entered.text("known_to", 2000), entered.text("document"), named, confirmed)
 
     with store().transaction() as tx:
         people = people_with(tx, g.trial, Permission.LIST_GENERATE)

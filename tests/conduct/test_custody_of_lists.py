@@ -187,6 +187,32 @@ def test_a_specification_altered_in_the_database_makes_no_list(bare: World) -> N
         bare.do(generate_list, ONE, GenerateList("SIRIUS", PLAN), sign=True)
 
 
+def test_a_procedure_without_a_bound_is_specified_only_when_that_is_confirmed(
+    database_url: str, tmp_path: Path
+) -> None:
+    restricted = shipped_definition("sirius")[1].replace('"permuted-blocks"\nblock_sizes = [4, 6]', '"complete"')
+    with World.make(database_url, tmp_path, sites=("CN02",), restricted=restricted, plans=()) as world:
+        with world.refuses("rule", "balance.no_bound"):
+            specified(world)
+
+        world.do(specify_list, ONE, replace(specification(), confirmed=True), sign=True)
+
+        with world.opened() as (tx, opener):
+            found = tx.session.scalars(select(ListSpecification)).one()
+            content = open_specification(tx, tx.trial("SIRIUS"), found, opener)
+        assert (content["inputs"]["procedure"], content["confirmed"]) == ({"name": "complete"}, ["balance.no_bound"])
+
+
+def test_more_strata_than_half_the_subjects_are_never_specified(database_url: str, tmp_path: Path) -> None:
+    public, restricted = shipped_definition("sirius")
+    public = public.replace("target = 146", "target = 6").replace("trial = 146", "trial = 6")
+    with (
+        World.make(database_url, tmp_path, sites=("CN02",), public=public, restricted=restricted, plans=()) as world,
+        world.refuses("rule", "strata.too_many"),
+    ):
+        world.do(specify_list, ONE, replace(specification(), confirmed=True), sign=True)
+
+
 @pytest.mark.parametrize(
     ("written", "scheme"),
     [
@@ -332,13 +358,13 @@ KITS = ("SIRIUS-K1", "SIRIUS-K2")
 
 @contextmanager
 def short_trial(database_url: str, folder: Path, extra: str, *lists: str) -> Iterator[World]:
-    """A trial of four subjects whose list has one entry a stratum, with `extra` in its restricted part."""
+    """A trial of eight subjects whose list has two entries a stratum, with `extra` in its restricted part."""
     public, restricted = shipped_definition("sirius")
     for old in ("target = 146", "trial = 146"):
         assert public.count(old) == 1, old
-        public = public.replace(old, old.replace("146", "4"))
+        public = public.replace(old, old.replace("146", "8"))
     at = restricted.index("# One kit list a blinded lot")
-    restricted = (restricted[:at] + extra + restricted[at:]).replace("length = 148", "length = 1")
+    restricted = (restricted[:at] + extra + restricted[at:]).replace("length = 148", "length = 2")
     with World.make(database_url, folder, public=public, restricted=restricted, plans=(PLAN, *KITS, *lists)) as made:
         made.supply("CN02")
         yield made
@@ -372,13 +398,15 @@ def test_a_stratum_that_is_used_up_goes_on_in_the_extension(database_url: str, t
             restock(world)
         world.randomise("CN02", {"SLEDAI": 4.0, "STEROID": 7.5})
 
-        assert used_entries(world) == [("SIRIUS-R1", 1), ("SIRIUS-R2", 1), ("SIRIUS-R2", 2), ("SIRIUS-R1", 1)]
+        assert used_entries(world) == [("SIRIUS-R1", 1), ("SIRIUS-R1", 2), ("SIRIUS-R2", 1), ("SIRIUS-R1", 1)]
         assert run_checks(world.store) == []
 
 
 def test_without_an_extension_a_used_up_stratum_refuses(database_url: str, tmp_path: Path) -> None:
     with short_trial(database_url, tmp_path, "") as world:
-        world.randomise("CN02")
+        for _ in range(2):
+            world.randomise("CN02")
+            restock(world)
         subject = world.screen("CN02")
 
         with world.refuses("rule", "list.no_entry"):
@@ -404,7 +432,7 @@ def test_an_extension_has_the_strata_of_the_list_it_goes_on_from(database_url: s
             public = version.public_text
         restricted = shipped_definition("sirius")[1]
         at = restricted.index("# One kit list a blinded lot")
-        restricted = (restricted[:at] + EXTENSION + restricted[at:]).replace("length = 148", "length = 1")
+        restricted = (restricted[:at] + EXTENSION + restricted[at:]).replace("length = 148", "length = 2")
         changed = public.replace('code = "SLEDAI-LOW"', 'code = "SLEDAI-MILD"')
         assert changed != public
         world.do(load_definition, OPERATOR, LoadDefinition(changed, restricted))
