@@ -183,7 +183,7 @@ def test_in_an_equal_ratio_the_arm_behind_is_the_best_guess(sizes, ratio):
     assert found["bayes_optimal_guess_hidden_sizes"] == pytest.approx(found["cg_convergence"], rel=0, abs=1e-12)
 
 
-def test_what_an_observer_of_many_block_sizes_foresees_is_left_out():
+def test_what_an_observer_of_very_long_blocks_foresees_is_left_out():
     found = measure(PermutedBlocks((4, 60)), 100)
 
     missing = {named.name for named in MEASURES} - found.keys()
