@@ -175,7 +175,7 @@ MEASURES = (
 def measure(procedure: Conditional | Blocks, n: int, ratio: Sequence[int] = (1, 1)) -> dict[str, Value]:
     """The measures of `procedure` over one sequence of `n` allocations of arms with these ratio weights.
 
-    The observer's measures are absent where they cannot be calculated in reasonable time (blocks of many sizes).
+    The observer's measures are absent where they cannot be calculated in reasonable time (`can_be_foreseen`).
     Raises Refusal (`invalid`) that names every field and rule that fails.
     """
     return measures_of(profile(procedure, n, ratio), ratio)

@@ -32,13 +32,15 @@ _MOST_BELIEFS = 2_000
 _FINEST_DISTANCE = 2.0**-40
 _NEGLIGIBLE = 1e-18
 _SETTLED = 1e-11
-_MOST_WORK = 100_000
+# Beliefs that hold other beginnings possible are never joined: 2¹⁰ such sets still leave room among the most beliefs.
+_MOST_BEGINNINGS = 10
+_MOST_EXCURSIONS = 2_500
 
 
 def can_be_foreseen(block_sizes: Sequence[int], ratio: Sequence[int]) -> bool:
-    """Whether the foresight can be calculated in reasonable time: not for blocks of many different lengths."""
-    cells = prod(max(block_sizes) * weight // sum(ratio) + 1 for weight in ratio)
-    return cells * (max(block_sizes) // sum(ratio)) ** 2 <= _MOST_WORK
+    """Whether the foresight can be calculated in reasonable time: the longest block must not be too long."""
+    excursions = prod(max(block_sizes) * weight // sum(ratio) + 1 for weight in ratio)
+    return max(block_sizes) <= _MOST_BEGINNINGS * sum(ratio) and excursions <= _MOST_EXCURSIONS
 
 
 def foresight_without_sizes(block_sizes: Sequence[int], ratio: Sequence[int], length: int) -> Foresight:
