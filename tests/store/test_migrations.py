@@ -249,3 +249,21 @@ def test_a_list_of_before_stays_in_use_after_the_step_to_0005_and_has_no_specifi
         ):
             connection.execute(text(refused))
     engine.dispose()
+
+
+def test_every_site_of_before_counts_as_supplied_after_the_step_to_0006(empty_url: str) -> None:
+    engine = open_engine(empty_url)
+    migrations.upgrade(engine, "0005")
+    for statement in (
+        "INSERT INTO trial (id, code, data_key, created_at) VALUES (1, 'T', 'k', '2026-01-01')",
+        "INSERT INTO site (id, trial_id, code, state, opened_at) VALUES (3, 1, 'CN02', 'open', '2026-01-02')",
+    ):
+        with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+            connection.execute(text(statement))
+
+    migrations.upgrade(engine, "0006")
+
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT id, code, state, unsupplied_since FROM site")).all()
+    assert [tuple(row) for row in found] == [(3, "CN02", "open", None)]
+    engine.dispose()
