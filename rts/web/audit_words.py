@@ -212,6 +212,7 @@ FACTS: dict[str, Message] = {
     "password_given_by": say("Password given by"),
     "number": say("Number"),
     "allocated_in": say("Allocated in"),
+    "specification": say("Specification"),
 }
 
 DEEDS: dict[str, Message] = {
