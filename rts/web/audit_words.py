@@ -30,6 +30,8 @@ OBJECTS: dict[str, Message] = {
     "deed": say("Deed"),
     "notice": say("Mail"),
     "list_specification": say("Specification"),
+    "root_key": say("Root key"),
+    "audit_key": say("Audit key"),
 }
 
 ACTIONS_OF_INSTALLATION: dict[str, Message] = {
@@ -212,11 +214,19 @@ FACTS: dict[str, Message] = {
     "password_given_by": say("Password given by"),
     "number": say("Number"),
     "allocated_in": say("Allocated in"),
+    "specification": say("Specification"),
+    "data_keys": say("Data keys"),
+    "keys_files": say("Keys files"),
+    "fingerprint": say("Fingerprint"),
+    "person": say("Person"),
+    "public_key": say("Public key"),
+    "recipients": say("Recipients"),
 }
 
 DEEDS: dict[str, Message] = {
     "activate_list": say("Activate list"),
     "add_person": say("Add account"),
+    "announce_audit_key": say("Announce audit key"),
     "approve_list": say("Approve list"),
     "ask_for_release": say("Ask for the release of a list"),
     "change_password": say("Change password"),
@@ -240,6 +250,8 @@ DEEDS: dict[str, Message] = {
     "make_checkpoints": say("Sign checkpoints"),
     "mark_randomised_in_error": say("Mark as randomised in error"),
     "move_clock": say("Move clock"),
+    "note_retirement": say("Note the retirement of root keys"),
+    "note_rotation": say("Note the rotation of the root key"),
     "open_site_for_subjects": say("Open site"),
     "pass_gate": say("Record gate"),
     "pick_shipment": say("Pick shipment"),
@@ -252,6 +264,7 @@ DEEDS: dict[str, Message] = {
     "read_sealed_detail": say("Read the full record"),
     "read_specification": say("Read specification of a list"),
     "receive_shipment": say("Receive shipment"),
+    "register_own_key": say("Register own key"),
     "release_lot": say("Release lot"),
     "replace_kit": say("Replace kit"),
     "report_kit": say("Report kit"),
@@ -259,9 +272,12 @@ DEEDS: dict[str, Message] = {
     "request_shipment": say("Request shipment"),
     "reset_password": say("Reset password"),
     "resupply_site": say("Resupply site"),
+    "retire_own_key": say("Retire own key"),
     "reveal_list": say("Reveal list"),
     "reveal_seed_share": say("Reveal a share of a seed"),
     "review_list": say("Review list"),
+    "rewrap_data_key": say("Wrap a data key anew"),
+    "rewrap_keys_file": say("Wrap a keys file anew"),
     "screen_subject": say("Record screening"),
     "set_clock": say("Set clock"),
     "ship_shipment": say("Ship shipment"),

@@ -34,12 +34,23 @@ from tests.world import World
 SIRIUS = read_definition(shipped_definition("sirius")[0])
 
 
-def events_written() -> Iterator[ast.Call]:
-    """Every call in the service that writes an event."""
+def functions() -> Iterator[ast.FunctionDef]:
+    """Every function of the service."""
     for source in Path(rts.__file__).parent.rglob("*.py"):
-        for call in ast.walk(ast.parse(source.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "audit":
-                yield call
+        for found in ast.walk(ast.parse(source.read_text("utf-8"))):
+            if isinstance(found, ast.FunctionDef):
+                yield found
+
+
+def events_written(within: ast.AST) -> Iterator[ast.Call]:
+    """Every call that writes an event."""
+    for call in ast.walk(within):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "audit":
+            yield call
+
+
+def every_event() -> list[ast.Call]:
+    return [call for function in functions() for call in events_written(function)]
 
 
 def codes_in(expression: ast.expr) -> set[str]:
@@ -51,26 +62,35 @@ def codes_in(expression: ast.expr) -> set[str]:
 
 
 def test_every_action_and_object_of_an_event_has_a_word() -> None:
-    actions = set().union(*(codes_in(call.args[0]) for call in events_written()))
-    kinds = set().union(*(codes_in(call.args[1]) for call in events_written()))
+    actions = set().union(*(codes_in(call.args[0]) for call in every_event()))
+    kinds = set().union(*(codes_in(call.args[1]) for call in every_event()))
 
     assert {"subject.randomised", "kit.rejected"} <= actions
     assert {code for code in actions if "." in code} <= {*ACTIONS_OF_TRIAL, *ACTIONS_OF_INSTALLATION}
     assert {"subject", "notice", "installation"} <= kinds <= set(OBJECTS)
 
 
-def test_every_fact_of_an_event_has_a_word() -> None:
-    names = {
-        key.value
-        for call in events_written()
-        for argument in (*call.args[3:4], *(word.value for word in call.keywords if word.arg in {"before", "after"}))
-        for found in ast.walk(argument)
-        if isinstance(found, ast.Dict)
-        for key in found.keys
-        if isinstance(key, ast.Constant)
+def facts_in(function: ast.FunctionDef) -> set[str]:
+    """The names of the facts of the events that a function writes, also of those gathered under a name before."""
+    gathered = {
+        assigned.targets[0].id: assigned.value
+        for assigned in ast.walk(function)
+        if isinstance(assigned, ast.Assign) and isinstance(assigned.targets[0], ast.Name)
     }
+    facts: set[str] = set()
+    for call in events_written(function):
+        for argument in (*call.args[3:4], *(word.value for word in call.keywords if word.arg in {"before", "after"})):
+            for part in ast.walk(argument):
+                found = gathered.get(part.id) if isinstance(part, ast.Name) else part
+                if isinstance(found, ast.Dict):
+                    facts |= {str(key.value) for key in found.keys if isinstance(key, ast.Constant)}
+    return facts
 
-    assert {"consent_on", "state", "possible_leak"} <= names
+
+def test_every_fact_of_an_event_has_a_word() -> None:
+    names = set().union(*map(facts_in, functions()))
+
+    assert {"consent_on", "state", "possible_leak", "answers", "language"} <= names
     assert names <= set(FACTS)
 
 
