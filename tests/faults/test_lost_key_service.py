@@ -77,7 +77,8 @@ def test_a_trial_runs_with_its_root_keys_in_a_key_service(kept: World) -> None:
     kept.dispense("CN02-001")
 
     assert isinstance(told, Unblinded)
-    assert told.treatment in {treatment.name for treatment in kept.stage.definition.treatments}
+    treatments = kept.stage.definition.treatments
+    assert told.treatment in {treatment.label for treatment in treatments}
     assert run_checks(kept.store) == []
     keyring = json.loads(kept.store.vault.keyring.path.read_text())
     assert (keyring["format"], keyring["root_keys"]) == ("rts/transit-keyring/1", {})
