@@ -89,6 +89,10 @@ class Vault:
         """A fresh AES-256 data key, wrapped under the current root key and bound to `context` (say `trial SIRIUS`)."""
         return self.keyring.wrap(self._entropy.bytes(KEY_BYTES), context, self._entropy)
 
+    def check(self, key: WrappedKey) -> None:
+        """Raise Refusal, as the keyring's `unwrap` does, when no root key opens `key`; the data key goes nowhere."""
+        self.keyring.unwrap(key)
+
     def rewrap(self, key: WrappedKey) -> WrappedKey:
         """The same data key under the current root key; what it sealed stays as it is."""
         return self.keyring.wrap(self.keyring.unwrap(key), key.context, self._entropy)

@@ -224,6 +224,7 @@ FACTS: dict[str, Message] = {
 }
 
 DEEDS: dict[str, Message] = {
+    "read_design": say("Compare procedures"),
     "activate_list": say("Activate list"),
     "add_person": say("Add account"),
     "announce_audit_key": say("Announce audit key"),

@@ -45,6 +45,16 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
     look_at(page)
     page.get_by_role("link", name="SIRIUS-K3 · Kit list, prefix M").click()
     look_at(page)
+    page.get_by_label("Who may know what").fill("The unblinded statisticians alone.")
+    page.get_by_label("Approved document").fill("Randomisation plan 1.0")
+    page.get_by_role("button", name="Continue to review").click()
+    look_at(page)
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign specification").click()
+    expect(page.get_by_role("heading", name="Specification 1 of SIRIUS-K3")).to_be_visible()
+    look_at(page)
+    page.get_by_role("link", name="Generate the list").click()
+    look_at(page)
     page.get_by_role("button", name="Generate list").click()
     expect(page.get_by_role("alert")).to_be_focused()
     assert state_of_list(planned) is None
@@ -82,6 +92,8 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
     ("person", "path"),
     [
         ("statistician.one", "lists/"),
+        ("statistician.one", "lists/design"),
+        ("statistician.one", "lists/SIRIUS-R1/prove"),
         ("statistician.one", "lists/SIRIUS-R1/"),
         ("statistician.one", "lists/SIRIUS-R1/quality"),
         ("statistician.one", "definition/1/restricted"),

@@ -113,8 +113,8 @@ def test_what_allows_a_version_at_a_site_stays_with_it(amended: World) -> None:
 
 @pytest.mark.requirement("TIME-01")
 def test_a_version_begins_at_midnight_in_the_zone_that_it_gives_the_site(world: World) -> None:
-    urumqi = ('city = "Beijing",   transit_days = 1, supply_class = "medium"', 'city = "Urumqi", transit_days = 1, '
-              'time_zone = "Asia/Urumqi", supply_class = "medium"')  # fmt: skip
+    beijing = '{ en = "Beijing",    zh_Hans = "北京" }, transit_days = 1, supply_class = "medium"'
+    urumqi = (beijing, beijing.replace("transit", 'time_zone = "Asia/Urumqi", transit'))
     world.amend(urumqi, at=("CN02",), on=date(2026, 1, 9))
 
     world.clock.set(datetime(2026, 1, 8, 17, 59, tzinfo=UTC))  # 1:59 on the 9th in Shanghai, 23:59 on the 8th in Urumqi
@@ -313,6 +313,7 @@ def test_a_new_site_works_once_a_version_is_in_force_there(world: World) -> None
 def test_a_version_leaves_out_no_dose_level_that_subjects_are_on(world: World) -> None:
     public, restricted = shipped_definition("sirius")
     public = public.replace('levels = ["standard"]', 'levels = ["full"]').replace("{ standard = {", "{ full = {")
+    public = public.replace("\nstandard = {", "\nfull = {")
 
     with world.refuses("rule", "definition.dose_level_gone"):
         world.do(load_definition, service("amendment"), LoadDefinition(public, restricted))
@@ -411,7 +412,8 @@ def change_the_ratio(world: World) -> None:
     """Load a version 2 with two subjects on sirolimus to one on placebo, and let its list take the place of the
     first.
     """
-    ratio = ('name = "sirolimus"\nratio = 1', 'name = "sirolimus"\nratio = 2')
+    label = 'name = "sirolimus"\nlabel = { en = "sirolimus", zh_Hans = "西罗莫司" }'
+    ratio = (f"{label}\nratio = 1", f"{label}\nratio = 2")
     world.load(ratio, ("block_sizes = [4, 6]", "block_sizes = [3, 6]"), restricted=SECOND_LIST)
     world.do(close_list, "manager", CloseList("SIRIUS", "SIRIUS-R1", "ratio changed"), sign=True)
     world.stage.make_list("SIRIUS-R2")

@@ -24,12 +24,24 @@ from tests.world import World
 
 PHARMACIST = "pharmacist.cn02"
 # Version 2 holds week 5 instead of week 4, a day beyond the window of week 4.
-WEEK_5 = ('code = "W4"\nlabel = "Week 4"\nday = 28', 'code = "W5"\nlabel = "Week 5"\nday = 35')
+WEEK_5 = (
+    'code = "W4"\nlabel = { en = "Week 4", zh_Hans = "第 4 周" }\nday = 28',
+    'code = "W5"\nlabel = { en = "Week 5", zh_Hans = "第 5 周" }\nday = 35',
+)
 # Version 2 begins with a visit of another code.
-FIRST_VISIT = ('code = "W0"\nlabel = "Week 0, randomisation"', 'code = "V1"\nlabel = "Visit 1, randomisation"')
+FIRST_VISIT = (
+    'code = "W0"\nlabel = { en = "Week 0, randomisation", zh_Hans = "第 0 周，随机" }',
+    'code = "V1"\nlabel = { en = "Visit 1, randomisation", zh_Hans = "访视 1，随机" }',
+)
 OTHER_QUESTIONS = (
-    ('code = "E18"\ntext = "Likely to drop out, or at added risk"', 'code = "E19"\ntext = "Likely to drop out"'),
-    ('code = "SLEDAI"\nlabel = "SLEDAI-2K at screening"', 'code = "BILAG"\nlabel = "BILAG at screening"'),
+    (
+        'code = "E18"\ntext.en = "Likely to drop out, or at added risk"',
+        'code = "E19"\ntext.en = "Likely to drop out"',
+    ),
+    (
+        'code = "SLEDAI"\nlabel = { en = "SLEDAI-2K at screening"',
+        'code = "BILAG"\nlabel = { en = "BILAG at screening"',
+    ),
 )
 
 

@@ -314,11 +314,11 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "the data key of the trial": (
         ("UPDATE trial SET data_key = (SELECT data_key FROM list_file WHERE list_id = 'SIRIUS-K1')",),
-        {"definition.sealed", "audit.detail"},
+        {"definition.sealed", "audit.detail", "specification.altered"},
     ),
     "a wrap of the trial's data key": (
         ("UPDATE trial SET data_key = replace(data_key, 'trial SIRIUS', 'trial OTHER')",),
-        {"key.data_key", "definition.sealed", "audit.detail"},
+        {"key.data_key", "definition.sealed", "audit.detail", "specification.altered"},
     ),
     "a data key exchanged for another list's": (
         (

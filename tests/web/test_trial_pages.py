@@ -147,7 +147,7 @@ def test_the_restricted_part_is_for_the_unblinded_and_every_look_is_recorded(wor
     assert world.events("definition.restricted_read") == 0
     page = words(desk(world, "statistician.one").open(path))
 
-    assert "Block sizes 4, 6" in page
+    assert "Permuted blocks of 4, 6" in page
     assert "KILDU matching placebo" in page
     assert world.events("definition.restricted_read") == 1
 

@@ -15,7 +15,7 @@ def data_keys_open(view: View) -> Iterator[Finding]:
     for text in (view.trial.data_key, *(found.data_key for found in view.lists)):
         key = key_from_text(text)
         try:
-            view.tx.store.vault.keyring.unwrap(key)
+            view.tx.store.vault.check(key)
         except Refusal as refusal:
             for failed in refusal.failed:
                 message = say(
