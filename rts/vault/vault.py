@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from functools import lru_cache
 from types import TracebackType
@@ -92,6 +93,10 @@ class Vault:
     def check(self, key: WrappedKey) -> None:
         """Raise Refusal, as the keyring's `unwrap` does, when no root key opens `key`; the data key goes nowhere."""
         self.keyring.unwrap(key)
+
+    def are_one_key(self, one: WrappedKey, other: WrappedKey) -> bool:
+        """Whether two wraps hold the same data key. Raises Refusal as the keyring's `unwrap` does."""
+        return hmac.compare_digest(self.keyring.unwrap(one), self.keyring.unwrap(other))
 
     def rewrap(self, key: WrappedKey) -> WrappedKey:
         """The same data key under the current root key; what it sealed stays as it is."""

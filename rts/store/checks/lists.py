@@ -45,8 +45,8 @@ def files_are_as_sealed(view: View) -> Iterator[Finding]:
             yield Finding("list.facts", message)
         try:
             keys = read_keys(view.tx.store.lists / view.trial.code / f"{found.list_id}.keys")
-            keyring = view.tx.store.vault.keyring
-            if keyring.unwrap(keys.for_keyring(keyring)) != keyring.unwrap(key_from_text(found.data_key)):
+            vault = view.tx.store.vault
+            if not vault.are_one_key(keys.for_keyring(vault.keyring), key_from_text(found.data_key)):
                 message = say("List %(list)s: its keys file holds another data key.", list=found.list_id)
                 yield Finding("list.keys", message)
             yield from _strange_recipients(view, found, keys)
