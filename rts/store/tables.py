@@ -189,7 +189,9 @@ class PersonKey(Base):
 
 
 class WebSession(Base):
-    """A signed-in browser. The token itself is not stored, only its SHA-256."""
+    """A signed-in browser. The token itself is not stored, only its SHA-256. `emergency_only` is what it was for when
+    it was opened; each request looks at the account as it is then.
+    """
 
     __tablename__ = "web_session"
     id: Mapped[int] = key()

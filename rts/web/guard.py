@@ -155,13 +155,13 @@ def _know_person(token: str) -> bool:
         if g.session is None:
             return False
         g.person = g.session.person
+        # As it is now, not as it was at sign-in: an account unlocked, or a password changed, since then opens the rest.
+        g.actor = actor_of(tx, g.person)
         has_expired = password_has_expired(g.person, tx)
-        emergency_only = g.session.emergency_only or g.person.locked_at is not None
-        g.actor = actor_of(tx, g.person, emergency_only=emergency_only)
         if has_expired and g.actor.grants_of(Permission.UNBLIND):
             g.actor = actor_of(tx, g.person, emergency_only=True)
             has_expired = False
-        return bool(g.person.password_must_change or (has_expired and not emergency_only))
+        return bool(g.person.password_must_change or (has_expired and not g.actor.emergency_only))
 
 
 def _changes_own_browser() -> bool:

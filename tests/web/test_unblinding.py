@@ -205,6 +205,17 @@ def test_a_barred_account_may_break_a_code_and_nothing_else(world: World, app: F
     assert physician.get("/trials/SIRIUS/sites/CN02/").status_code in {403, 404}
 
 
+def test_a_changed_password_opens_the_rest_at_once(world: World, app: Flask) -> None:
+    expire_password(world)
+    physician = At(app).sign_in("physician.cn02")
+    assert physician.get("/trials/SIRIUS/sites/CN02/").status_code in {403, 404}
+
+    new = "a wholly other sentence"
+    physician.post("/password", password=PASSWORD, new_password=new, repeated=new)
+
+    assert physician.get("/trials/SIRIUS/sites/CN02/").status_code == 200
+
+
 def test_an_account_locked_while_signed_in_keeps_the_code_break_alone(world: World, app: Flask) -> None:
     subject = world.randomise("CN02")
     physician = At(app).sign_in("physician.cn02")
