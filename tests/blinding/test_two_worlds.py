@@ -58,7 +58,8 @@ def signed_digests(told: Told) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     store = open_store(f"sqlite:///{told.folder / 'rts.sqlite'}", told.folder / "keyring.json", told.folder / "lists")
     with store.transaction() as tx:
-        for row in tx.session.scalars(select(Signature).where(Signature.object_type != "list").order_by(Signature.id)):
+        of_subjects = Signature.object_type.not_in(["list", "list_specification"])
+        for row in tx.session.scalars(select(Signature).where(of_subjects).order_by(Signature.id)):
             found.setdefault((row.object_type, row.object_id), []).append(row.record_digest)
     store.engine.dispose()
     return found
