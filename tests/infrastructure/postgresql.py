@@ -10,6 +10,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -101,9 +102,20 @@ def make_home() -> Path:
 def remove_home(home: Path) -> None:
     """Stop the server that runs in `home`, if one does, and delete its data."""
     data = home / "data"
-    if (data / "postmaster.pid").exists():
+    if _listens(data):
         _run_for_server((home / "bin").resolve() / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     shutil.rmtree(home)
+
+
+def _listens(data: Path) -> bool:
+    """Whether a server runs in `data`. Its socket tells; postmaster.pid survives a power cut, and its number is given
+    to another process."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(data / ".s.PGSQL.5432"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 def stop_abandoned_servers() -> None:

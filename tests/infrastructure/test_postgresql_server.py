@@ -1,5 +1,6 @@
 """The tests' PostgreSQL is a real server, each test has a database of its own, and a missing server is a failure."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -107,6 +108,27 @@ def test_the_server_of_a_session_that_was_killed_is_stopped_by_the_next(
             connection.execute("SELECT 1")
     finally:
         connection.close()
+
+
+def test_what_a_power_cut_left_of_a_server_is_removed(
+    monkeypatch: pytest.MonkeyPatch, temporary_folder: Path, pytestconfig: pytest.Config
+) -> None:
+    monkeypatch.delenv(postgresql.ADDRESS_VARIABLE, raising=False)
+    start_and_die_with_the_server = (
+        "import os, signal; from pathlib import Path; from tests.infrastructure import postgresql as p;"
+        "home = p.make_home(); p.PostgresqlServer(home).address();"
+        "os.kill(int((home / 'data/postmaster.pid').read_text().split()[0]), signal.SIGKILL);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", start_and_die_with_the_server], cwd=pytestconfig.rootpath, check=False)
+    (abandoned,) = temporary_folder.iterdir()
+    pid_file = abandoned / "data" / "postmaster.pid"
+    assert pid_file.exists()
+    pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]))  # given anew meanwhile
+
+    postgresql.stop_abandoned_servers()
+
+    assert list(temporary_folder.iterdir()) == []
 
 
 def test_the_server_of_a_session_that_still_runs_is_left_alone(temporary_folder: Path) -> None:
