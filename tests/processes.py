@@ -74,15 +74,18 @@ def _named(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+# The write transaction of SQLite, and the audit chain's row on PostgreSQL. A kit's row stays locked: the last guard.
+LOCKING = {"sqlite": ("BEGIN IMMEDIATE", "BEGIN"), "postgresql": ("FOR NO KEY UPDATE", "")}
+
+
 def _switch_the_locks_off(store: Store) -> None:
     locks.take = lambda _session, *_names: None
+    locking, plain = LOCKING[store.engine.dialect.name]
 
-    if store.engine.dialect.name == "sqlite":
-
-        @event.listens_for(store.engine, "before_cursor_execute", retval=True)
-        def _begin_plainly(*arguments: Any) -> tuple[str, Any]:
-            statement, parameters = arguments[2], arguments[3]
-            return statement.replace("BEGIN IMMEDIATE", "BEGIN"), parameters
+    @event.listens_for(store.engine, "before_cursor_execute", retval=True)
+    def _plainly(*arguments: Any) -> tuple[str, Any]:
+        statement, parameters = arguments[2], arguments[3]
+        return statement.replace(locking, plain), parameters
 
 
 def _meet_after(place: str, barrier: Any) -> None:

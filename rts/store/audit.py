@@ -14,12 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 import rts
 from rts.clock import utc_text
 from rts.refusal import refuse, say
-from rts.store import locks
 from rts.store.sealed_rows import key_from_text
 from rts.store.tables import AuditChain, AuditDetail, AuditEvent, AuditMention, Trial
 
@@ -59,7 +58,11 @@ def first_hash(chain_id: bytes) -> bytes:
 
 def detail_digest(salt: bytes, detail: dict[str, Any]) -> str:
     """The digest (hex) that binds `detail` into the chain."""
-    return hashlib.sha256(salt + rfc8785.dumps(detail)).hexdigest()
+    return _digest(salt, rfc8785.dumps(detail))
+
+
+def _digest(salt: bytes, canonical: bytes) -> str:
+    return hashlib.sha256(salt + canonical).hexdigest()
 
 
 def next_hash(previous: bytes, header: dict[str, Any]) -> bytes:
@@ -97,11 +100,16 @@ def start_chain(tx: Transaction, trial: Trial | None) -> AuditChain:
     return chain
 
 
-def chain_of(tx: Transaction, trial: Trial | None) -> AuditChain:
-    """The chain of a trial (None: of the installation), read afresh. Raises LookupError when it was never started."""
+def chain_of(tx: Transaction, trial: Trial | None, *, locked: bool = False) -> AuditChain:
+    """The chain of a trial (None: of the installation), read afresh; `locked` holds its row until the commit.
+
+    Raises LookupError when it was never started.
+    """
     column = AuditChain.trial_id
-    condition = column.is_(None) if trial is None else column == trial.id
-    chain = tx.session.scalar(select(AuditChain).where(condition).execution_options(populate_existing=True))
+    statement = select(AuditChain).where(column.is_(None) if trial is None else column == trial.id)
+    if locked:  # on SQLite nothing: there the write transaction excludes every other writer
+        statement = statement.with_for_update(key_share=True)
+    chain = tx.session.scalar(statement.execution_options(populate_existing=True))
     if chain is None:
         raise LookupError("the audit chain was never started")
     return chain
@@ -113,22 +121,16 @@ def sealed_context(chain_id: str, number: int) -> str:
 
 
 def append(tx: Transaction, drafts: list[Draft]) -> None:
-    """Append `drafts` to their chains, the trials' chains first, under each chain's lock.
+    """Append `drafts` to their chains, the trials' chains first; each chain's row is locked until the commit that
+    follows.
 
     Raises Refusal `unavailable` when the clock stands far behind the last event, except in an emergency.
     """
-    trials = {draft.trial.id: draft.trial for draft in drafts if draft.trial is not None}
-    groups: list[Trial | None] = [trials[number] for number in sorted(trials)]
-    if any(draft.trial is None for draft in drafts):
-        groups.append(None)
-    for trial in groups:
-        chain = chain_of(tx, trial)
-        locks.take(tx.session, locks.audit_chain(chain.chain_id))
-        chain = chain_of(tx, trial)
-        for draft in drafts:
-            if (draft.trial.id if draft.trial else None) == (trial.id if trial else None):
-                _append_one(tx, chain, draft)
-    tx.session.flush()
+    trials = {draft.trial.id for draft in drafts if draft.trial is not None}
+    for trial_id in (*sorted(trials), None):
+        own = [draft for draft in drafts if (draft.trial.id if draft.trial else None) == trial_id]
+        if own:
+            _append_to(tx, chain_of(tx, own[0].trial, locked=True), own)
 
 
 def _moment(tx: Transaction, chain: AuditChain) -> str:
@@ -152,38 +154,55 @@ def _moment(tx: Transaction, chain: AuditChain) -> str:
     return chain.last_at
 
 
-def _append_one(tx: Transaction, chain: AuditChain, draft: Draft) -> None:
-    number = chain.count + 1
-    salt = tx.store.entropy.bytes(SALT_BYTES)
-    event = AuditEvent(
-        chain_id=chain.id,
-        number=number,
-        at=_moment(tx, chain),
-        actor=draft.actor,
-        role=draft.role,
-        organisation=draft.organisation,
-        action=draft.action,
-        object_type=draft.object_type,
-        object_id=draft.object_id,
-        detail_digest=detail_digest(salt, draft.detail),
-        definition=draft.definition,
-        software=rts.__version__,
-        site_id=draft.site_id,
-    )
-    event.hash = next_hash(bytes.fromhex(chain.hash), header_of(event)).hex()
-    tx.session.add(event)
+def _append_to(tx: Transaction, chain: AuditChain, drafts: list[Draft]) -> None:
+    chain.last_at = _moment(tx, chain)
+    events, details = [], []
+    for number, draft in enumerate(drafts, start=chain.count + 1):
+        salt, canonical = tx.store.entropy.bytes(SALT_BYTES), rfc8785.dumps(draft.detail)
+        event = {
+            "chain_id": chain.id,
+            "number": number,
+            "at": chain.last_at,
+            "actor": draft.actor,
+            "role": draft.role,
+            "organisation": draft.organisation,
+            "action": draft.action,
+            "object_type": draft.object_type,
+            "object_id": draft.object_id,
+            "detail_digest": _digest(salt, canonical),
+            "definition": draft.definition,
+            "software": rts.__version__,
+            "site_id": draft.site_id,
+        }
+        chain.hash = next_hash(bytes.fromhex(chain.hash), header_of(AuditEvent(**event))).hex()
+        events.append({**event, "hash": chain.hash})
+        details.append(_kept_detail(tx, chain, number, draft, salt, canonical))
+    chain.count += len(drafts)
     tx.session.flush()
-    canonical = rfc8785.dumps(draft.detail)
-    if draft.sealed:
-        if draft.trial is None:
-            raise ValueError("only a trial's events are sealed: the installation has no arms")
-        sealed = tx.store.vault.seal(
-            key_from_text(draft.trial.data_key), salt + canonical, sealed_context(chain.chain_id, number), SEALED_STEP
-        )
-        tx.session.add(AuditDetail(event_id=event.id, detail_box=sealed.box))
-    else:
-        tx.session.add(AuditDetail(event_id=event.id, salt=salt.hex(), detail=canonical.decode()))
-    tx.session.add_all(
-        AuditMention(event_id=event.id, kind=kind, code=code) for kind, code in sorted(set(draft.mentions))
+    # The events first, in one statement: the rows beside them hold their ids.
+    written = tx.session.connection().execute(_INTO_EVENTS, events)
+    ids = [event_id for _, event_id in sorted(written.all())]
+    tx.insert(AuditDetail, [{"event_id": own, **detail} for own, detail in zip(ids, details, strict=True)])
+    tx.insert(
+        AuditMention,
+        [
+            {"event_id": own, "kind": kind, "code": code}
+            for own, draft in zip(ids, drafts, strict=True)
+            for kind, code in sorted(set(draft.mentions))
+        ],
     )
-    chain.count, chain.hash, chain.last_at = number, event.hash, event.at
+
+
+_INTO_EVENTS = insert(AuditEvent).returning(AuditEvent.number, AuditEvent.id)
+
+
+def _kept_detail(
+    tx: Transaction, chain: AuditChain, number: int, draft: Draft, salt: bytes, canonical: bytes
+) -> dict[str, Any]:
+    if not draft.sealed:
+        return {"salt": salt.hex(), "detail": canonical.decode(), "detail_box": None}
+    if draft.trial is None:
+        raise ValueError("only a trial's events are sealed: the installation has no arms")
+    key, context = key_from_text(draft.trial.data_key), sealed_context(chain.chain_id, number)
+    sealed = tx.store.vault.seal(key, salt + canonical, context, SEALED_STEP)
+    return {"salt": None, "detail": None, "detail_box": sealed.box}

@@ -1,4 +1,5 @@
-"""The one place where deeds take locks: sorted, once a transaction, as late as possible.
+"""The one place where deeds take locks: sorted, once a transaction, as late as possible. Behind them the kit ledger
+and, last of all, the audit trail lock the rows they change.
 
 PostgreSQL takes transaction-level advisory locks. SQLite has one writer at a time: its lock is the write transaction
 itself, and asking for a lock outside one is an error, never silently nothing.
@@ -47,11 +48,6 @@ def keys() -> str:
     meet a rotation takes it: a new list or trial, a statistician who comes or goes.
     """
     return "keys"
-
-
-def audit_chain(chain_id: str) -> str:
-    """The lock of an audit chain; taken last, held only until the commit that follows."""
-    return f"audit:{chain_id}"
 
 
 def take(session: Session, *names: str) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, or_, select
+from sqlalchemy import Engine, Insert, insert, or_, select
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -23,7 +23,7 @@ from rts.entropy import Entropy
 from rts.refusal import Refusal, refuse, say
 from rts.store import audit
 from rts.store.database import BUSY_TIMEOUT_MS
-from rts.store.tables import Installation, ListFile, Site, Trial
+from rts.store.tables import Base, Installation, ListFile, Site, Trial
 from rts.vault.vault import Opener, Vault
 
 
@@ -119,6 +119,11 @@ class Store:
         """`production`, `training` or `test`, as recorded when the database was made."""
         with self.transaction() as tx:
             return tx.installation.environment
+
+
+@cache
+def _into(table: type[Base]) -> Insert:
+    return insert(table)
 
 
 @dataclass
@@ -253,6 +258,11 @@ class Transaction:
         self.session.flush()
         audit.append(self, self._events)
         self._events = []
+
+    def insert(self, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+        """Write rows that are evidence: never changed again, so the session need not follow each of them."""
+        if rows:
+            self.session.connection().execute(_into(table), rows)
 
     def close(self) -> None:
         """End every opener of this transaction."""

@@ -21,6 +21,7 @@ from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import FailScreening
+from rts.conduct.site_gates import PassGate
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.store import locks
 from rts.store.sealed_rows import open_entry
@@ -43,6 +44,7 @@ FAIL = "rts.conduct.screening:fail_screening"
 PREPARE = "rts.conduct.preparing_visits:prepare_visit"
 REQUEST = "rts.conduct.requesting_shipments:request_shipment"
 RELEASE = "rts.conduct.releasing_lots:release_lot"
+PASS_GATE = "rts.conduct.site_gates:pass_gate"
 PUT = "rts.conduct.putting_in_force:put_in_force"
 STRATUM = "SLEDAI-HIGH.STEROID-LOW"
 
@@ -292,6 +294,24 @@ def test_a_lot_is_released_once_whoever_else_presses_the_button(world: World, lo
         assert answers == ["done", "lot.released"]
     else:  # the second release takes the place of the first, or another guard stops it
         assert "lot.released" not in answers
+
+
+@pytest.mark.requirement("AUD-01")
+@pytest.mark.parametrize("locked", [True, False])
+def test_the_events_of_two_deeds_at_once_follow_each_other_in_the_chain(world: World, locked: bool) -> None:
+    gate = world.stage.definition.gates[0]
+    first, second = (
+        [Request(PASS_GATE, world.who("manager"), PassGate("SIRIUS", site, gate, world.today, "TMF 1"))]
+        for site in ("CN04", "CN05")
+    )
+
+    answers = race(world, first, second, locked=locked, meet_after="rts.store.audit:chain_of")
+
+    if locked:
+        assert answers == ["done", "done"]
+    else:  # both would be the next event
+        lost = {"sqlite": "store.unavailable", "postgresql": "store.constraint"}[world.store.engine.dialect.name]
+        assert answers == ["done", lost]
 
 
 @pytest.mark.requirement("UNBL-01")
