@@ -168,6 +168,22 @@ def _counted(original: Any, count: Any) -> Any:
     return counted
 
 
+def statements_sent(world: World, request: Request) -> int:
+    """How many SQL statements, commits included, doing `request` takes."""
+    sent = 0
+
+    def count(*_arguments: Any) -> None:
+        nonlocal sent
+        sent += 1
+
+    for name in ("before_cursor_execute", "commit"):
+        event.listen(world.store.engine, name, count)
+    assert request.do(world.store) == "done"
+    for name in ("before_cursor_execute", "commit"):
+        event.remove(world.store.engine, name, count)
+    return sent
+
+
 @contextmanager
 def forked(work: Any) -> Iterator[int]:
     """Run `work` in a forked child and give its exit status: the signal that killed it as a negative number."""

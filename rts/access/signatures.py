@@ -74,5 +74,4 @@ def sign(
         password_given_by=person.password_given_by,
     )
     tx.session.add(signature)
-    tx.session.flush()
     return signature

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import bindparam, func, select
 
 from rts.conduct.places import Place
 from rts.refusal import refuse, say
 from rts.store.ledger import Change, apply
-from rts.store.sealed_rows import OpenedKit, open_kits
+from rts.store.sealed_rows import TO_OPEN, OpenedKit, open_kits
 from rts.store.tables import Dispensing, Kit, Site, Subject
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move
@@ -23,16 +22,17 @@ from rts.vault.vault import Opener
 # What may befall a kit at a site, in the words of those who report it.
 FATES = {"damaged": Move.REPORT_DAMAGED, "lost": Move.REPORT_LOST}
 
+_SHELF = (
+    select(Kit)
+    .options(*TO_OPEN)
+    .where(Kit.site_id == bindparam("site"), Kit.state == KitState.AVAILABLE)
+    .order_by(Kit.number)
+)
+
 
 def kits_on_the_shelf(tx: Transaction, site: Site) -> list[Kit]:
     """Every available kit at `site`, by number."""
-    statement = (
-        select(Kit)
-        .options(joinedload(Kit.lot), joinedload(Kit.list))
-        .where(Kit.site_id == site.id, Kit.state == KitState.AVAILABLE)
-        .order_by(Kit.number)
-    )
-    return list(tx.session.scalars(statement))
+    return list(tx.session.scalars(_SHELF, {"site": site.id}))
 
 
 def types_of_group(restricted: RestrictedDefinition, group: str) -> tuple[str, ...]:
@@ -73,6 +73,13 @@ def stock_gate_holds(
         if visit.quantity(dose_level, group)
     ]
     return all(held)
+
+
+_ATTEMPTS = (
+    select(Dispensing.slot, func.count())
+    .where(Dispensing.subject_id == bindparam("subject"), Dispensing.visit == bindparam("visit"))
+    .group_by(Dispensing.slot)
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,7 @@ def set_aside_if_there(
             return None
         possible_leak = possible_leak or pick.possible_leak
         chosen += [(slot, by_number[number]) for slot, number in zip(wanted, pick.numbers, strict=True)]
+    earlier = dict(tx.session.execute(_ATTEMPTS, {"subject": subject.id, "visit": visit.code}).all())
     apply(
         tx,
         [
@@ -142,27 +150,22 @@ def set_aside_if_there(
         ],
         doer,
     )
-    for slot, kit in chosen:
-        attempt = tx.session.scalar(
-            select(func.count()).where(
-                Dispensing.subject_id == subject.id, Dispensing.visit == visit.code, Dispensing.slot == slot
-            )
-        )
-        tx.session.add(
-            Dispensing(
-                subject_id=subject.id,
-                visit=visit.code,
-                slot=slot,
-                attempt=(attempt or 0) + 1,
-                kit_id=kit.id,
-                state="assigned",
-                version_id=place.version.id,
-                assigned_at=tx.now,
-                assigned_by=doer,
-                window_reason=window_reason,
-            )
-        )
-    tx.session.flush()
+    rows = [
+        {
+            "subject_id": subject.id,
+            "visit": visit.code,
+            "slot": slot,
+            "attempt": earlier.get(slot, 0) + 1,
+            "kit_id": kit.id,
+            "state": "assigned",
+            "version_id": place.version.id,
+            "assigned_at": tx.now,
+            "assigned_by": doer,
+            "window_reason": window_reason,
+        }
+        for slot, kit in chosen
+    ]
+    tx.insert(Dispensing, rows)
     return SetAside(tuple(kit.number for _, kit in chosen), possible_leak)
 
 

@@ -77,16 +77,15 @@ def perform(
             outcome = deed(tx, actor, command, **extra)
             if key is not None:
                 done = outcome if isinstance(outcome, Done) else outcome.done
-                tx.session.add(
-                    IdempotencyKey(
-                        key=key,
-                        username=actor.name,
-                        deed=deed.__name__,
-                        body_mac=mac,
-                        outcome=rfc8785.dumps({"deed": done.deed, "ids": done.ids}).decode(),
-                        at=tx.now,
-                    )
-                )
+                row = {
+                    "key": key,
+                    "username": actor.name,
+                    "deed": deed.__name__,
+                    "body_mac": mac,
+                    "outcome": rfc8785.dumps({"deed": done.deed, "ids": done.ids}).decode(),
+                    "at": tx.now,
+                }
+                tx.insert(IdempotencyKey, [row])
             return outcome
     except Refusal as refusal:
         _record(store, deed, actor, command, refusal, opened)

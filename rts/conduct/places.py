@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
@@ -89,18 +89,38 @@ def open_site(tx: Transaction, site: Site) -> Place:
     return place_of(tx, site)
 
 
+_SUBJECT = (
+    select(Trial, Site, Subject)
+    .join(Subject, Subject.trial_id == Trial.id)
+    .join(Site, Site.id == Subject.site_id)
+    .where(Trial.code == bindparam("trial"), Subject.code == bindparam("subject"))
+)
+
+
 def subject_at(
     tx: Transaction, actor: Actor, permission: Permission, trial_code: str, code: str
 ) -> tuple[Trial, Site, Subject]:
     """The subject `code`, once `permission` at its site is proven. Raises Refusal `not_found` alike for an unknown
     subject and another site's.
     """
-    trial = tx.trial(trial_code)
-    subject = tx.session.scalar(
-        select(Subject).where(Subject.trial_id == trial.id, Subject.code == code.strip().upper())
-    )
-    if subject is None:
+    found = tx.session.execute(_SUBJECT, {"trial": trial_code, "subject": code.strip().upper()}).first()
+    if found is None:
+        trial = tx.trial(trial_code)
         require(tx, actor, permission, trial, None) if actor.may(permission, trial) else tx.act_as(actor, "none")
         raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
-    require(tx, actor, permission, trial, subject.site)
-    return trial, subject.site, subject
+    trial, site, subject = found
+    require(tx, actor, permission, trial, site)
+    return trial, site, subject
+
+
+_SUBJECT_AGAIN = (
+    select(Subject, Site)
+    .join(Site, Site.id == Subject.site_id)
+    .where(Subject.id == bindparam("subject"))
+    .execution_options(populate_existing=True)
+)
+
+
+def read_again(tx: Transaction, subject: Subject) -> None:
+    """Read `subject` and its site afresh, behind a lock: what stood there before the wait may have changed."""
+    tx.session.execute(_SUBJECT_AGAIN, {"subject": subject.id}).one()

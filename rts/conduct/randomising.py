@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.orm import joinedload
 
 from rts.access.actor import Actor
 from rts.access.permissions import Permission
@@ -14,7 +15,7 @@ from rts.access.signatures import sign
 from rts.conduct.kits_at_site import opened_shelf, set_aside, stock_gate_holds
 from rts.conduct.lists import lists_serving
 from rts.conduct.perform import Done
-from rts.conduct.places import Place, place_of, subject_at
+from rts.conduct.places import Place, place_of, read_again, subject_at
 from rts.conduct.recipients import people_with
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
@@ -42,6 +43,13 @@ class RandomiseSubject:
     language: str = "en"
 
 
+_RANDOMISED = select(
+    func.count(),
+    func.count().filter(Subject.site_id == bindparam("site")),
+    func.count().filter(Subject.stratum == bindparam("stratum")),
+).where(Subject.trial_id == bindparam("trial"), Subject.randomised_at.is_not(None))
+
+
 def failed_rules(
     tx: Transaction, place: Place, trial: Trial, subject: Subject, command: RandomiseSubject
 ) -> list[FailedRule]:
@@ -61,49 +69,59 @@ def failed_rules(
         place.today,
     )
     caps = place.definition.caps
-    counted = select(func.count()).where(Subject.trial_id == trial.id, Subject.randomised_at.is_not(None))
-    if (tx.session.scalar(counted) or 0) >= caps.trial:
+    stratum = None if failed else place.definition.stratum_of(command.values)
+    of_trial, of_site, of_stratum = tx.session.execute(
+        _RANDOMISED, {"trial": trial.id, "site": place.site.id, "stratum": stratum}
+    ).one()
+    if of_trial >= caps.trial:
         failed.append(FailedRule("cap.trial", say("The trial has randomised its %(cap)d subjects.", cap=caps.trial)))
     site_cap = caps.by_site.get(place.site.code, caps.site)
-    if site_cap is not None and (tx.session.scalar(counted.where(Subject.site_id == place.site.id)) or 0) >= site_cap:
+    if site_cap is not None and of_site >= site_cap:
         failed.append(
             FailedRule(
                 "cap.site",
                 say("Site %(site)s has randomised its %(cap)d subjects.", site=place.site.code, cap=site_cap),
             )
         )
-    if not failed:
-        stratum = place.definition.stratum_of(command.values)
+    if stratum is not None and not failed:
         stratum_cap = caps.by_stratum.get(stratum, caps.stratum)
-        if (
-            stratum_cap is not None
-            and (tx.session.scalar(counted.where(Subject.stratum == stratum)) or 0) >= stratum_cap
-        ):
+        if stratum_cap is not None and of_stratum >= stratum_cap:
             failed.append(
                 FailedRule("cap.stratum", say("This stratum has randomised its %(cap)d subjects.", cap=stratum_cap))
             )
     return failed
 
 
+_FIRST_UNUSED = (
+    select(ListEntry)
+    .options(joinedload(ListEntry.list))
+    .where(
+        ListEntry.list_id == bindparam("list"),
+        ListEntry.stratum == bindparam("stratum"),
+        ListEntry.subject_id.is_(None),
+    )
+    .order_by(ListEntry.position)
+    .limit(1)
+)
+# The condition is the last guard: were the lock ever missing, the second of two takers finds no row to take.
+_TAKE = (
+    update(ListEntry)
+    .where(ListEntry.id == bindparam("entry"), ListEntry.subject_id.is_(None))
+    .values(subject_id=bindparam("subject"), used_at=bindparam("at"))
+)
+
+
 def _next_entry(tx: Transaction, place: Place, stratum: str) -> ListEntry:
-    # The list first, then its entry: ordered over a join, the entries would all be sorted to find one.
-    entry = None
+    # The list first, then its entry: ordered over several lists, the entries would all be sorted to find one.
     for list_id in lists_serving(tx, place.site.trial, place.version):
-        entry = tx.session.scalar(
-            select(ListEntry)
-            .where(ListEntry.list_id == list_id, ListEntry.stratum == stratum, ListEntry.subject_id.is_(None))
-            .order_by(ListEntry.position)
-            .limit(1)
-        )
+        entry = tx.session.scalar(_FIRST_UNUSED, {"list": list_id, "stratum": stratum})
         if entry is not None:
-            break
-    if entry is None:
-        raise refuse(
-            "rule",
-            "list.no_entry",
-            say("No allocation is available for this stratum. Nothing was recorded; call the trial manager."),
-        )
-    return entry
+            return entry
+    raise refuse(
+        "rule",
+        "list.no_entry",
+        say("No allocation is available for this stratum. Nothing was recorded; call the trial manager."),
+    )
 
 
 def randomise_subject(
@@ -112,8 +130,7 @@ def randomise_subject(
     """Randomise. Raises Refusal naming every failed rule; then nothing is taken and nothing recorded."""
     trial, site, subject = subject_at(tx, actor, Permission.RANDOMISE, command.trial, command.subject)
     locks.take(tx.session, locks.randomisation(trial.code), locks.site_stock(trial.code, site.code))
-    tx.session.refresh(subject)
-    tx.session.refresh(site)
+    read_again(tx, subject)
     # The moment is read behind the lock: else a later entry could bear an earlier time, and a date gone by.
     place = place_of(tx, site)
     if subject.randomised_at is not None:
@@ -149,25 +166,14 @@ def randomise_subject(
                 site=site.code,
             ),
         )
+    managers = people_with(tx, trial, Permission.SITE_MANAGE)
     stratum = place.definition.stratum_of(command.values)
     entry = _next_entry(tx, place, stratum)
     opened = open_entry(tx, entry, opener)
-    # The condition is the last guard: were the lock ever missing, the second of two takers finds no row to take.
-    taken = tx.session.scalar(
-        update(ListEntry)
-        .where(ListEntry.id == entry.id, ListEntry.subject_id.is_(None))
-        .values(subject_id=subject.id, used_at=tx.now)
-        .returning(ListEntry.id)
-    )
-    if taken is None:
+    taken = tx.connection.execute(_TAKE, {"entry": entry.id, "subject": subject.id, "at": tx.now})
+    if taken.rowcount != 1:
         raise refuse("conflict", "list.taken", say("Another subject was randomised at the same moment. Repeat."))
-    subject.state = "randomised"
-    subject.answers = json.dumps(command.answers, sort_keys=True)
-    subject.factor_values = json.dumps(command.values, sort_keys=True)
-    subject.stratum = stratum
-    subject.version_id = place.version.id
-    subject.randomised_at, subject.randomised_on, subject.randomised_by = tx.now, place.today, actor.name
-    subject.randomisation_number = opened.number
+    kits = set_aside(tx, place, restricted, shelf, subject, opened.arm, visit, actor.name)
     record = {
         "trial": trial.code,
         "site": site.code,
@@ -192,7 +198,13 @@ def randomise_subject(
         trial=trial,
         time_zone=place.facts.time_zone,
     )
-    kits = set_aside(tx, place, restricted, shelf, subject, opened.arm, visit, actor.name)
+    subject.state = "randomised"
+    subject.answers = json.dumps(command.answers, sort_keys=True)
+    subject.factor_values = json.dumps(command.values, sort_keys=True)
+    subject.stratum = stratum
+    subject.version_id = place.version.id
+    subject.randomised_at, subject.randomised_on, subject.randomised_by = tx.now, place.today, actor.name
+    subject.randomisation_number = opened.number
     tx.audit(
         "subject.randomised",
         "subject",
@@ -226,7 +238,7 @@ def randomise_subject(
         tx,
         "randomisation",
         trial,
-        people_with(tx, trial, Permission.SITE_MANAGE),
+        managers,
         say("%(trial)s: subject %(subject)s randomised", trial=trial.code, subject=subject.code),
         say(
             "Subject %(subject)s at site %(site)s was randomised as %(number)s. Sign in to see more.",

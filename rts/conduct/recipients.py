@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
 from rts.access.actor import in_force
 from rts.access.permissions import PERMISSIONS, Permission, Role
 from rts.store.tables import Depot, Person, RoleGrant, Site, Trial
 from rts.store.transaction import Transaction
+
+_PEOPLE = (
+    select(Person)
+    .where(
+        Person.closed_at.is_(None),
+        Person.id.in_(
+            select(RoleGrant.person_id).where(
+                RoleGrant.trial_id == bindparam("trial"),
+                RoleGrant.role.in_(bindparam("roles", expanding=True)),
+                in_force(),
+                or_(RoleGrant.site_id.is_(None), RoleGrant.site_id == bindparam("site")),
+                or_(RoleGrant.depot_id.is_(None), RoleGrant.depot_id == bindparam("depot")),
+            )
+        ),
+    )
+    .order_by(Person.username)
+)
 
 
 def people_in(
@@ -16,21 +33,13 @@ def people_in(
     """The people who hold one of `roles` in `trial` now (for site and depot roles: there), by user name; closed
     accounts left out.
     """
-    statement = (
-        select(Person)
-        .join(RoleGrant, RoleGrant.person_id == Person.id)
-        .where(
-            RoleGrant.trial_id == trial.id,
-            RoleGrant.role.in_([role.value for role in roles]),
-            in_force(),
-            Person.closed_at.is_(None),
-            or_(RoleGrant.site_id.is_(None), RoleGrant.site_id == (site.id if site else None)),
-            or_(RoleGrant.depot_id.is_(None), RoleGrant.depot_id == (depot.id if depot else None)),
-        )
-        .order_by(Person.username)
-        .distinct()
-    )
-    return list(tx.session.scalars(statement))
+    wanted = {
+        "trial": trial.id,
+        "roles": [role.value for role in roles],
+        "site": site.id if site else None,
+        "depot": depot.id if depot else None,
+    }
+    return list(tx.session.scalars(_PEOPLE, wanted))
 
 
 def people_with(

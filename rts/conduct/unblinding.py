@@ -104,6 +104,7 @@ def unblind_subject(
         "kind": kind,
     }
     signature = sign(tx, actor, confirmation, MEANING, "code_break", subject.code, record, trial=trial, time_zone=zone)
+    tx.session.flush()  # the break below names the signature by its id
     if kind == "break":  # judged behind the lock: of two breaks at once the first keeps its moment
         subject.unblinded_at = tx.now
     tx.session.add(

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select, update
 
 import rts
 from rts.clock import utc_text
@@ -100,16 +100,10 @@ def start_chain(tx: Transaction, trial: Trial | None) -> AuditChain:
     return chain
 
 
-def chain_of(tx: Transaction, trial: Trial | None, *, locked: bool = False) -> AuditChain:
-    """The chain of a trial (None: of the installation), read afresh; `locked` holds its row until the commit.
-
-    Raises LookupError when it was never started.
-    """
-    column = AuditChain.trial_id
-    statement = select(AuditChain).where(column.is_(None) if trial is None else column == trial.id)
-    if locked:  # on SQLite nothing: there the write transaction excludes every other writer
-        statement = statement.with_for_update(key_share=True)
-    chain = tx.session.scalar(statement.execution_options(populate_existing=True))
+def chain_of(tx: Transaction, trial: Trial | None) -> AuditChain:
+    """The chain of a trial (None: of the installation), read afresh. Raises LookupError when it was never started."""
+    condition = AuditChain.trial_id.is_(None) if trial is None else AuditChain.trial_id == trial.id
+    chain = tx.session.scalar(select(AuditChain).where(condition).execution_options(populate_existing=True))
     if chain is None:
         raise LookupError("the audit chain was never started")
     return chain
@@ -120,25 +114,62 @@ def sealed_context(chain_id: str, number: int) -> str:
     return f"audit_detail/{chain_id}/{number}"
 
 
+@dataclass
+class _Head:
+    """Where a chain stands, from when its row is locked until its new events are written."""
+
+    id: int
+    chain_id: str
+    count: int
+    hash: str
+    last_at: str
+
+
+# On SQLite the row is not locked: there the write transaction excludes every other writer.
+_HEAD = select(
+    AuditChain.id, AuditChain.chain_id, AuditChain.count, AuditChain.hash, AuditChain.last_at
+).with_for_update(key_share=True)
+_HEAD_OF_TRIAL = _HEAD.where(AuditChain.trial_id == bindparam("trial"))
+_HEAD_OF_INSTALLATION = _HEAD.where(AuditChain.trial_id.is_(None))
+_MOVE_HEAD = (
+    update(AuditChain)
+    .where(AuditChain.id == bindparam("chain"))
+    .values(count=bindparam("new_count"), hash=bindparam("new_hash"), last_at=bindparam("new_last_at"))
+)
+_WRITE_EVENTS = insert(AuditEvent).returning(AuditEvent.number, AuditEvent.id)
+
+
+def _locked_head(tx: Transaction, trial_id: int | None) -> _Head:
+    found = (
+        tx.session.execute(_HEAD_OF_INSTALLATION)
+        if trial_id is None
+        else tx.session.execute(_HEAD_OF_TRIAL, {"trial": trial_id})
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise LookupError("the audit chain was never started")
+    return _Head(*row)
+
+
 def append(tx: Transaction, drafts: list[Draft]) -> None:
     """Append `drafts` to their chains, the trials' chains first; each chain's row is locked until the commit that
     follows.
 
     Raises Refusal `unavailable` when the clock stands far behind the last event, except in an emergency.
     """
-    trials = {draft.trial.id for draft in drafts if draft.trial is not None}
-    for trial_id in (*sorted(trials), None):
-        own = [draft for draft in drafts if (draft.trial.id if draft.trial else None) == trial_id]
-        if own:
-            _append_to(tx, chain_of(tx, own[0].trial, locked=True), own)
+    by_chain: dict[int | None, list[Draft]] = {}
+    for draft in drafts:
+        by_chain.setdefault(draft.trial.id if draft.trial else None, []).append(draft)
+    for trial_id in sorted(by_chain, key=lambda trial_id: (trial_id is None, trial_id)):
+        _append_to(tx, _locked_head(tx, trial_id), by_chain[trial_id])
 
 
-def _moment(tx: Transaction, chain: AuditChain) -> str:
+def _moment(tx: Transaction, head: _Head) -> str:
     now = tx.store.clock.now()
     text = utc_text(now)
-    if text >= chain.last_at:
+    if text >= head.last_at:
         return text
-    last = datetime.strptime(chain.last_at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    last = datetime.strptime(head.last_at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     if last - now > CLOCK_TOLERANCE and not tx.emergency:
         raise refuse(
             "unavailable",
@@ -148,21 +179,22 @@ def _moment(tx: Transaction, chain: AuditChain) -> str:
                 "be trusted and "
                 "nothing was recorded. Tell the operator to set the clock.",
                 now=text,
-                last=chain.last_at,
+                last=head.last_at,
             ),
         )
-    return chain.last_at
+    return head.last_at
 
 
-def _append_to(tx: Transaction, chain: AuditChain, drafts: list[Draft]) -> None:
-    chain.last_at = _moment(tx, chain)
+def _append_to(tx: Transaction, head: _Head, drafts: list[Draft]) -> None:
+    head.last_at = _moment(tx, head)
     events, details = [], []
-    for number, draft in enumerate(drafts, start=chain.count + 1):
+    for draft in drafts:
+        head.count += 1
         salt, canonical = tx.store.entropy.bytes(SALT_BYTES), rfc8785.dumps(draft.detail)
         event = {
-            "chain_id": chain.id,
-            "number": number,
-            "at": chain.last_at,
+            "chain_id": head.id,
+            "number": head.count,
+            "at": head.last_at,
             "actor": draft.actor,
             "role": draft.role,
             "organisation": draft.organisation,
@@ -174,13 +206,11 @@ def _append_to(tx: Transaction, chain: AuditChain, drafts: list[Draft]) -> None:
             "software": rts.__version__,
             "site_id": draft.site_id,
         }
-        chain.hash = next_hash(bytes.fromhex(chain.hash), header_of(AuditEvent(**event))).hex()
-        events.append({**event, "hash": chain.hash})
-        details.append(_kept_detail(tx, chain, number, draft, salt, canonical))
-    chain.count += len(drafts)
-    tx.session.flush()
+        head.hash = next_hash(bytes.fromhex(head.hash), header_of(AuditEvent(**event))).hex()
+        events.append({**event, "hash": head.hash})
+        details.append(_kept_detail(tx, head, draft, salt, canonical))
     # The events first, in one statement: the rows beside them hold their ids.
-    written = tx.session.connection().execute(_INTO_EVENTS, events)
+    written = tx.connection.execute(_WRITE_EVENTS, events)
     ids = [event_id for _, event_id in sorted(written.all())]
     tx.insert(AuditDetail, [{"event_id": own, **detail} for own, detail in zip(ids, details, strict=True)])
     tx.insert(
@@ -191,18 +221,17 @@ def _append_to(tx: Transaction, chain: AuditChain, drafts: list[Draft]) -> None:
             for kind, code in sorted(set(draft.mentions))
         ],
     )
+    tx.connection.execute(
+        _MOVE_HEAD,
+        {"chain": head.id, "new_count": head.count, "new_hash": head.hash, "new_last_at": head.last_at},
+    )
 
 
-_INTO_EVENTS = insert(AuditEvent).returning(AuditEvent.number, AuditEvent.id)
-
-
-def _kept_detail(
-    tx: Transaction, chain: AuditChain, number: int, draft: Draft, salt: bytes, canonical: bytes
-) -> dict[str, Any]:
+def _kept_detail(tx: Transaction, head: _Head, draft: Draft, salt: bytes, canonical: bytes) -> dict[str, Any]:
     if not draft.sealed:
         return {"salt": salt.hex(), "detail": canonical.decode(), "detail_box": None}
     if draft.trial is None:
         raise ValueError("only a trial's events are sealed: the installation has no arms")
-    key, context = key_from_text(draft.trial.data_key), sealed_context(chain.chain_id, number)
+    key, context = key_from_text(draft.trial.data_key), sealed_context(head.chain_id, head.count)
     sealed = tx.store.vault.seal(key, salt + canonical, context, SEALED_STEP)
     return {"salt": None, "detail": None, "detail_box": sealed.box}

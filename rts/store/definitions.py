@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from functools import lru_cache
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from rts.clock import local_date
 from rts.refusal import refuse, say
@@ -25,16 +25,19 @@ def parsed(text: str) -> TrialDefinition:
     return read_definition(text)
 
 
+_LATEST = (
+    select(DefinitionVersion)
+    .where(DefinitionVersion.trial_id == bindparam("trial"))
+    .order_by(DefinitionVersion.version.desc())
+    .limit(1)
+)
+
+
 def latest_version(tx: Transaction, trial: Trial) -> DefinitionVersion:
     """The newest loaded version of `trial`'s definition, which may be in force nowhere yet: what lists and accounts are
     prepared by. Whatever happens at a site goes by the version in force there.
     """
-    version = tx.session.scalar(
-        select(DefinitionVersion)
-        .where(DefinitionVersion.trial_id == trial.id)
-        .order_by(DefinitionVersion.version.desc())
-        .limit(1)
-    )
+    version = tx.session.scalar(_LATEST, {"trial": trial.id})
     if version is None:
         raise refuse(
             "not_found", "definition.none", say("Trial %(trial)s has no definition yet.", trial=trial.code), "trial"
@@ -86,17 +89,19 @@ def has_begun(definition: TrialDefinition, site: str, from_date: date, now: date
     return local_date(now, definition.site(site).time_zone) >= from_date
 
 
+_STANDING = (
+    select(DefinitionInForce.site_id, DefinitionInForce.version_id, DefinitionInForce.from_date)
+    .where(DefinitionInForce.site_id.in_(bindparam("sites", expanding=True)), DefinitionInForce.ended_at.is_(None))
+    .order_by(DefinitionInForce.from_date.desc())
+)
+
+
 def versions_in_force(tx: Transaction, sites: Sequence[Site]) -> dict[Site, DefinitionVersion]:
     """The version in force now at each of `sites`, in their order; those where none is yet are left out."""
     codes = {site.id: site.code for site in sites}
-    statement = (
-        select(DefinitionInForce.site_id, DefinitionInForce.version_id, DefinitionInForce.from_date)
-        .where(DefinitionInForce.site_id.in_(codes), DefinitionInForce.ended_at.is_(None))
-        .order_by(DefinitionInForce.from_date.desc())
-    )
     versions: dict[int, DefinitionVersion] = {}
     found: dict[int, DefinitionVersion] = {}
-    for site_id, version_id, from_date in tx.session.execute(statement):
+    for site_id, version_id, from_date in tx.session.execute(_STANDING, {"sites": list(codes)}):
         if site_id in found:
             continue
         if version_id not in versions:

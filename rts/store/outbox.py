@@ -16,16 +16,19 @@ def write(
     """Put one mail of `kind` to each of `people` into the outbox, in the language of each. The words must be fit for
     blinded eyes: mails link to log-in instead of telling more.
     """
-    for person in people:
-        tx.session.add(
-            Notice(
-                trial_id=trial.id if trial else None,
-                kind=kind,
-                message_id=tx.store.entropy.bytes(16).hex(),
-                person_id=person.id,
-                subject_line=in_language(subject_line, person.language),
-                body=in_language(body, person.language),
-                written_at=tx.now,
-                next_attempt_at=tx.now,
-            )
-        )
+    tx.insert(
+        Notice,
+        [
+            {
+                "trial_id": trial.id if trial else None,
+                "kind": kind,
+                "message_id": tx.store.entropy.bytes(16).hex(),
+                "person_id": person.id,
+                "subject_line": in_language(subject_line, person.language),
+                "body": in_language(body, person.language),
+                "written_at": tx.now,
+                "next_attempt_at": tx.now,
+            }
+            for person in people
+        ],
+    )

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from rts.store.tables import Kit, ListEntry, ListFile
+from sqlalchemy.orm import joinedload
+
+from rts.store.tables import BlindedLot, Kit, ListEntry, ListFile
 from rts.supply.picking import StockKit
 from rts.vault.entries import EntryContext, unpack_entry
 from rts.vault.entries import ListEntry as OpenedEntry
@@ -65,6 +67,13 @@ class OpenedKit:
     def as_stock(self) -> StockKit:
         """The kit as the picking rules take it."""
         return StockKit(self.kit.number, self.kit_type, self.lot, self.expiry, self.pick_rank)
+
+
+# For statements that read kits to be opened: with each comes what opening it needs of its list and lot.
+TO_OPEN = (
+    joinedload(Kit.list).load_only(ListFile.data_key, ListFile.manifest_digest),
+    joinedload(Kit.lot).load_only(BlindedLot.code, BlindedLot.expiry),
+)
 
 
 def open_kits(tx: Transaction, kits: list[Kit], opener: Opener) -> list[OpenedKit]:

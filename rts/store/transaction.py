@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, Insert, insert, or_, select
+from sqlalchemy import Connection, Engine, Insert, insert, or_, select
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -55,7 +55,7 @@ def _no_answer() -> Refusal:
 @dataclass
 class Store:
     """The database with what a transaction needs beside it: clock, random source, vault, and the folder of sealed
-    lists.
+    lists. `is_production` once the installation's row has said so: it never changes.
     """
 
     engine: Engine
@@ -63,6 +63,7 @@ class Store:
     entropy: Entropy
     vault: Vault
     lists: Path
+    is_production: bool = False
     # SQLite has one writer at a time and lets the others ask again and again, so that under load one of them may never
     # be heard: the threads of a process queue here instead, and wake each other.
     _writers: Lock = field(default_factory=Lock, repr=False, compare=False)
@@ -148,6 +149,13 @@ class Transaction:
     def now(self) -> datetime:
         """The moment of this transaction, in UTC, read once on first use."""
         return self.store.clock.now()
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The session's connection, for statements that need no objects: what the session still holds back is not
+        written before them.
+        """
+        return self.session.connection()
 
     @cached_property
     def installation(self) -> Installation:
@@ -260,9 +268,9 @@ class Transaction:
         self._events = []
 
     def insert(self, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-        """Write rows that are evidence: never changed again, so the session need not follow each of them."""
+        """Write rows that this transaction neither reads nor changes again, in one statement and at once."""
         if rows:
-            self.session.connection().execute(_into(table), rows)
+            self.connection.execute(_into(table), rows)
 
     def close(self) -> None:
         """End every opener of this transaction."""
