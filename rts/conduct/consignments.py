@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import selectinload
 
 from rts.conduct.kits_at_site import types_of_group
 from rts.conduct.places import Place, supplying_depot
 from rts.store.ledger import Change, apply
-from rts.store.sealed_rows import OpenedKit, open_kits
+from rts.store.sealed_rows import TO_OPEN, OpenedKit, open_kits
 from rts.store.tables import BlindedLot, Depot, Kit, Shipment, ShipmentKit, Trial
 from rts.store.transaction import Transaction
 from rts.supply.calendars import Delivery, plan_delivery
@@ -29,7 +28,7 @@ def opened_depot(tx: Transaction, depot: Depot, opener: Opener) -> list[OpenedKi
     statement = (
         select(Kit)
         .join(BlindedLot)
-        .options(selectinload(Kit.lot), selectinload(Kit.list))
+        .options(*TO_OPEN)
         .where(Kit.depot_id == depot.id, Kit.state == KitState.IN_DEPOT, BlindedLot.released_at.is_not(None))
         .order_by(Kit.number)
     )
@@ -107,7 +106,7 @@ def request_consignment(
     )
     tx.session.add(shipment)
     tx.session.flush()
-    tx.session.add_all(ShipmentKit(shipment_id=shipment.id, kit_id=kit.id) for kit in consignment.kits)
+    tx.insert(ShipmentKit, [{"shipment_id": shipment.id, "kit_id": kit.id} for kit in consignment.kits])
     apply(
         tx,
         [

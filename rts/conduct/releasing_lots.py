@@ -43,15 +43,16 @@ def release_lot(tx: Transaction, actor: Actor, command: ReleaseLot) -> Done:
     if lot.released_at is not None:
         raise refuse("conflict", "lot.released", say("Blinded lot %(lot)s is released already.", lot=lot.code), "lot")
     lot.released_at, lot.released_by, lot.release_document = tx.now, actor.name, command.document.strip()
-    kits = tx.session.scalars(
-        select(Kit).where(Kit.blinded_lot_id == lot.id, Kit.state == KitState.PACKED).order_by(Kit.number)
+    kit_ids = tx.session.scalars(
+        select(Kit.id).where(Kit.blinded_lot_id == lot.id, Kit.state == KitState.PACKED).order_by(Kit.number)
     ).all()
-    apply(tx, [Change(kit.id, Move.RELEASE_LOT, KitState.PACKED, depot_id=lot.depot_id) for kit in kits], actor.name)
+    changes = [Change(kit_id, Move.RELEASE_LOT, KitState.PACKED, depot_id=lot.depot_id) for kit_id in kit_ids]
+    apply(tx, changes, actor.name)
     tx.audit(
         "lot.released",
         "lot",
         lot.code,
-        {"document": lot.release_document, "kits": len(kits), "expiry": lot.expiry.isoformat()},
+        {"document": lot.release_document, "kits": len(kit_ids), "expiry": lot.expiry.isoformat()},
         trial=trial,
         definition=definitions.versions_of_trial(tx, trial)[0].version,
     )

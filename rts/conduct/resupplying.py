@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
@@ -32,7 +33,7 @@ from rts.conduct.recipients import people_with
 from rts.conduct.visits import reached_visits, schedule_of
 from rts.refusal import Refusal, say
 from rts.store import definitions, locks, outbox
-from rts.store.sealed_rows import OpenedKit, key_from_text, open_entry, open_kits
+from rts.store.sealed_rows import TO_OPEN, OpenedKit, key_from_text, open_entry, open_kits
 from rts.store.tables import Kit, ListEntry, ResupplyRecord, Shipment, Site, Subject, Trial
 from rts.store.transaction import Store, Transaction
 from rts.supply.calendars import Delivery
@@ -126,7 +127,7 @@ def _survey(tx: Transaction, trial: Trial, places: list[Place], opener: Opener) 
     site_ids = [place.site.id for place in places]
     statement = (
         select(Kit)
-        .options(joinedload(Kit.lot), joinedload(Kit.list))
+        .options(*TO_OPEN)
         .where(Kit.site_id.in_(site_ids), Kit.state.in_([KitState.AVAILABLE, KitState.IN_TRANSIT]))
         .order_by(Kit.number)
     )
@@ -137,7 +138,7 @@ def _survey(tx: Transaction, trial: Trial, places: list[Place], opener: Opener) 
     coming = (
         select(Kit, Shipment.site_id)
         .join(Shipment, Kit.shipment_id == Shipment.id)
-        .options(joinedload(Kit.lot), joinedload(Kit.list))
+        .options(*TO_OPEN)
         .where(Kit.state == KitState.REQUESTED, Shipment.site_id.in_(site_ids))
         .order_by(Kit.number)
     )
@@ -282,8 +283,8 @@ def record_context(trial: str, site: str, run_date: date) -> str:
     return f"resupply_record/{trial}/{site}/{run_date.isoformat()}"
 
 
-def _keep_record(tx: Transaction, run_date: date, survey: _Survey, share: Share, *, is_split: bool) -> None:
-    """Seal what was seen and decided, so that the order can be explained for ever."""
+def _record_of(tx: Transaction, run_date: date, survey: _Survey, share: Share, *, is_split: bool) -> dict[str, Any]:
+    """The row with what was seen and decided, sealed, so that the order can be explained for ever."""
     site, trial = survey.place.site, survey.place.site.trial
     told = {
         "lines": [asdict(line) for line in survey.decide().per_type],
@@ -298,7 +299,7 @@ def _keep_record(tx: Transaction, run_date: date, survey: _Survey, share: Share,
         record_context(trial.code, site.code, run_date),
         RECORD_STEP * (1 + len(survey.stocks) // LINES_IN_A_STEP),
     )
-    tx.session.add(ResupplyRecord(site_id=site.id, run_date=run_date, record_box=box.box, at=tx.now))
+    return {"site_id": site.id, "run_date": run_date, "record_box": box.box, "at": tx.now}
 
 
 def _places_without_record(tx: Transaction, trial: Trial, run_date: date, depot: str = "") -> list[Place]:
@@ -364,7 +365,7 @@ def resupply_site(tx: Transaction, actor: Actor, command: ResupplySite, opener: 
         definition=place.version.version,
     )
     note_choice(tx, place, ordered, share, is_split=is_split)
-    _keep_record(tx, command.run_date, survey, share, is_split=is_split)
+    tx.insert(ResupplyRecord, [_record_of(tx, command.run_date, survey, share, is_split=is_split)])
     if not is_supplied:
         _report_unsupplied(tx, place)
     return Done("resupply_site", ids)
@@ -422,14 +423,15 @@ def survey_night(tx: Transaction, actor: Actor, command: SurveyNight, opener: Op
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.RESUPPLY, trial)
     places = _places_without_record(tx, trial, command.run_date, command.depot)
-    in_need = []
+    in_need, records = [], []
     for survey in _survey(tx, trial, places, opener):
         site, ordered = survey.place.site, survey.decide().order
         if any(ordered.values()):
             in_need.append(site.code)
         else:
             site.unsupplied_since = None
-            _keep_record(tx, command.run_date, survey, Share(ordered, {}), is_split=False)
+            records.append(_record_of(tx, command.run_date, survey, Share(ordered, {}), is_split=False))
+    tx.insert(ResupplyRecord, records)
     tx.audit(
         "resupply.surveyed",
         "trial",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import select
+from sqlalchemy.orm import contains_eager
 
 from rts.refusal import refuse, say
 from rts.states import STATES
@@ -22,7 +23,13 @@ def shipment_named(tx: Transaction, trial: Trial, number: str) -> Shipment:
 
 def kits_of(tx: Transaction, shipment: Shipment) -> list[ShipmentKit]:
     """The lines of a shipment, by kit number."""
-    statement = select(ShipmentKit).join(Kit).where(ShipmentKit.shipment_id == shipment.id).order_by(Kit.number)
+    statement = (
+        select(ShipmentKit)
+        .join(Kit)
+        .options(contains_eager(ShipmentKit.kit))
+        .where(ShipmentKit.shipment_id == shipment.id)
+        .order_by(Kit.number)
+    )
     return list(tx.session.scalars(statement))
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from rts.refusal import refuse, say
 from rts.store.tables import Kit, KitMove
@@ -48,12 +49,17 @@ def lock_kits(tx: Transaction, kit_ids: Sequence[int]) -> dict[int, Kit]:
     return {kit.id: kit for kit in tx.session.scalars(statement)}
 
 
+_MOVE = update(Kit).where(Kit.id == bindparam("kit"))
+
+
 def apply(tx: Transaction, changes: Sequence[Change], doer: str) -> None:
     """Carry out `changes`. Raises Refusal `conflict` when a kit was moved by someone else meanwhile, `rule` for an
     illegal move.
     """
     kits = lock_kits(tx, [change.kit_id for change in changes])
-    for change in changes:
+    moved, moves = [], []
+    # Written in one order, whatever the deed's: the order of rows must tell nothing of how kits were chosen.
+    for change in sorted(changes, key=lambda change: change.kit_id):
         kit = kits[change.kit_id]
         if kit.state != change.expected:
             raise refuse(
@@ -62,26 +68,30 @@ def apply(tx: Transaction, changes: Sequence[Change], doer: str) -> None:
                 say("Kit %(kit)s was changed by someone else a moment ago. Look again and repeat.", kit=kit.number),
                 "kit",
             )
-        after = state_after(KitState(kit.state), change.move)
-        kit.moves += 1
-        tx.session.add(
-            KitMove(
-                kit_id=kit.id,
-                sequence=kit.moves,
-                at=tx.now,
-                move=change.move,
-                from_state=kit.state,
-                to_state=after,
-                depot_id=change.depot_id,
-                site_id=change.site_id,
-                shipment_id=change.shipment_id,
-                subject_id=change.subject_id,
-                visit=change.visit,
-                doer=doer,
-                reason=change.reason,
-            )
+        place = {
+            "depot_id": change.depot_id,
+            "site_id": change.site_id,
+            "shipment_id": change.shipment_id,
+            "subject_id": change.subject_id,
+            "visit": change.visit,
+        }
+        after = {"state": state_after(KitState(kit.state), change.move), "moves": kit.moves + 1, **place}
+        moves.append(
+            {
+                "kit_id": kit.id,
+                "sequence": after["moves"],
+                "at": tx.now,
+                "move": change.move,
+                "from_state": kit.state,
+                "to_state": after["state"],
+                **place,
+                "doer": doer,
+                "reason": change.reason,
+            }
         )
-        kit.state = after
-        kit.depot_id, kit.site_id, kit.shipment_id = change.depot_id, change.site_id, change.shipment_id
-        kit.subject_id, kit.visit = change.subject_id, change.visit
-    tx.session.flush()
+        moved.append({"kit": kit.id, **after})
+        for name, value in after.items():
+            set_committed_value(kit, name, value)  # written below, all kits in one statement
+    if changes:
+        tx.connection.execute(_MOVE, moved)
+        tx.insert(KitMove, moves)
