@@ -89,12 +89,15 @@ def open_installation(settings: Settings, *, create_keyring: bool = False) -> St
 
 
 def follow_recorded_clock(store: Store) -> None:
-    """Take over the clock offset of a training or test installation. Production runs on the computer's clock."""
-    if not isinstance(store.clock, SystemClock):
+    """Take over the clock offset of a training or test installation. Production runs on the computer's clock, for
+    ever, so that it is asked once.
+    """
+    if not isinstance(store.clock, SystemClock) or store.is_production:
         return
     with store.transaction() as tx:
         if not inspect(tx.session.connection()).has_table(Installation.__tablename__):
             raise refuse("unavailable", "database.empty", say("This database has no tables yet: run rts db upgrade."))
         row = tx.session.get(Installation, 1)
-        if row is not None and row.environment != "production":
-            store.clock.offset = timedelta(seconds=row.clock_offset)
+        if row is not None:
+            store.is_production = row.environment == "production"
+            store.clock.offset = timedelta(seconds=0 if store.is_production else row.clock_offset)

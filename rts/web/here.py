@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import g
+from sqlalchemy.orm import joinedload
 
 from rts.access.permissions import Permission
 from rts.store.tables import Shipment, Site, Subject
@@ -17,7 +18,7 @@ def may(permission: Permission) -> bool:
 
 def site_here(tx: Transaction) -> Site:
     """The site this page is about."""
-    return tx.session.get_one(Site, g.site.id)
+    return tx.session.get_one(Site, g.site.id, options=[joinedload(Site.trial)])
 
 
 def subject_here(tx: Transaction) -> Subject:

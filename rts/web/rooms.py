@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, current_app, g, request, url_for
 from sqlalchemy import select
@@ -23,6 +23,8 @@ from rts.web.language import gettext as _
 from rts.web.language import language, listed, sentence
 
 BUILD = rts.__version__
+
+Named = TypeVar("Named", Trial, Site, Depot)
 
 
 def role_name(role: Role | str) -> str:
@@ -93,16 +95,21 @@ def room_label(endpoint: str) -> str:
     }[endpoint]
 
 
+def _named(tx: Transaction, kind: type[Named], granted: int | None, here: Named | None) -> Named | None:
+    """What a grant names, most often what the page is about; the latter when it names nothing."""
+    return here if granted in {None, here.id if here else None} else tx.session.get(kind, granted)
+
+
 def _urls_of(tx: Transaction, grant: Grant) -> dict[str, Any]:
     """The names a grant's place has in URLs; a role for the whole trial borrows the place that the page is about."""
     named: dict[str, Any] = {}
-    trial = tx.session.get(Trial, grant.trial_id) if grant.trial_id else g.get("trial")
+    trial = _named(tx, Trial, grant.trial_id, g.get("trial"))
     if trial is not None:
         named["trial"] = trial.code
-    site = tx.session.get(Site, grant.site_id) if grant.site_id else g.get("site")
+    site = _named(tx, Site, grant.site_id, g.get("site"))
     if site is not None:
         named["site"] = site.code
-    depot = tx.session.get(Depot, grant.depot_id) if grant.depot_id else g.get("depot")
+    depot = _named(tx, Depot, grant.depot_id, g.get("depot"))
     if depot is None and trial is not None and grant.role in {Role.SUPPLY_MANAGER, Role.QUALITY}:
         depot = tx.session.scalar(select(Depot).where(Depot.trial_id == trial.id).order_by(Depot.id).limit(1))
     if depot is not None:
