@@ -30,10 +30,13 @@ KITS_AT_A_SITE = 20
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of repeated runs of one thing."""
+    """Milliseconds of repeated runs of one thing: by the clock, and of those how many this process was computing (where
+    that was measured).
+    """
 
     name: str
     milliseconds: tuple[float, ...]
+    computing: tuple[float, ...] = ()
 
     @property
     def median(self) -> float:
@@ -58,6 +61,8 @@ class Report:
             "median_ms": round(timing.median, 3),
             "p95_ms": round(timing.p95, 3),
         }
+        if timing.computing:
+            row["python_ms"] = round(statistics.median(timing.computing), 3)
         if floor is not None:
             row["floor_ms"] = round(floor.median, 3)
             row["ratio_to_floor"] = round(timing.median / floor.median, 2)
@@ -80,12 +85,25 @@ class Report:
 
 def time_each(name: str, runs: Sequence[Callable[[], Any]]) -> Timing:
     """How long each of `runs` takes."""
-    taken = []
+    taken, computing = [], []
     for run in runs:
-        began = time.perf_counter()
+        began, began_computing = time.perf_counter(), time.process_time()
         run()
+        computing.append((time.process_time() - began_computing) * 1000)
         taken.append((time.perf_counter() - began) * 1000)
-    return Timing(name, tuple(taken))
+    return Timing(name, tuple(taken), tuple(computing))
+
+
+def in_turns(
+    names: tuple[str, str], first: Sequence[Callable[[], Any]], second: Sequence[Callable[[], Any]]
+) -> tuple[Timing, Timing]:
+    """How long each of two like sequences takes, one run of the first, one of the second, and so on."""
+    turns = [(time_each("", [one]), time_each("", [other])) for one, other in zip(first, second, strict=True)]
+    both = []
+    for name, timings in zip(names, zip(*turns, strict=True), strict=True):
+        milliseconds = tuple(timing.milliseconds[0] for timing in timings)
+        both.append(Timing(name, milliseconds, tuple(timing.computing[0] for timing in timings)))
+    return both[0], both[1]
 
 
 Statement = tuple[str, Any]
@@ -101,7 +119,8 @@ def recorded_statements(engine: Engine) -> Iterator[list[list[Statement]]]:
 
     def sent(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
         if not statement.startswith("BEGIN"):
-            transactions[-1].append((statement, (executemany, parameters)))
+            # Rows written by one long INSERT are told as many too, but travel as one set of parameters.
+            transactions[-1].append((statement, (executemany and isinstance(parameters, list), parameters)))
 
     event.listen(engine, "begin", begun, insert=True)
     event.listen(engine, "before_cursor_execute", sent)
