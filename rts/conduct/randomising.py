@@ -103,11 +103,17 @@ _FIRST_UNUSED = (
     .order_by(ListEntry.position)
     .limit(1)
 )
-# The condition is the last guard: were the lock ever missing, the second of two takers finds no row to take.
+# That it is unused is the last guard: were the lock ever missing, the second of two takers finds no row to take. By its
+# place and not by its id: PostgreSQL, on plans made when the list was short, would look through all unused entries.
 _TAKE = (
     update(ListEntry)
-    .where(ListEntry.id == bindparam("entry"), ListEntry.subject_id.is_(None))
-    .values(subject_id=bindparam("subject"), used_at=bindparam("at"))
+    .where(
+        ListEntry.list_id == bindparam("list"),
+        ListEntry.stratum == bindparam("of_stratum"),
+        ListEntry.position == bindparam("at_position"),
+        ListEntry.subject_id.is_(None),
+    )
+    .values(subject_id=bindparam("subject"), used_at=bindparam("now"))
 )
 
 
@@ -170,7 +176,8 @@ def randomise_subject(
     stratum = place.definition.stratum_of(command.values)
     entry = _next_entry(tx, place, stratum)
     opened = open_entry(tx, entry, opener)
-    taken = tx.connection.execute(_TAKE, {"entry": entry.id, "subject": subject.id, "at": tx.now})
+    place_in_list = {"list": entry.list_id, "of_stratum": entry.stratum, "at_position": entry.position}
+    taken = tx.connection.execute(_TAKE, {**place_in_list, "subject": subject.id, "now": tx.now})
     if taken.rowcount != 1:
         raise refuse("conflict", "list.taken", say("Another subject was randomised at the same moment. Repeat."))
     kits = set_aside(tx, place, restricted, shelf, subject, opened.arm, visit, actor.name)
