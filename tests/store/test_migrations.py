@@ -267,3 +267,78 @@ def test_every_site_of_before_counts_as_supplied_after_the_step_to_0006(empty_ur
         found = connection.execute(text("SELECT id, code, state, unsupplied_since FROM site")).all()
     assert [tuple(row) for row in found] == [(3, "CN02", "open", None)]
     engine.dispose()
+
+
+def test_entries_of_a_list_in_use_are_taken_in_order_before_and_after_the_step_to_0007(empty_url: str) -> None:
+    engine = open_engine(empty_url)
+    migrations.upgrade(engine, "0006")
+    then = MetaData()
+    then.reflect(engine)
+    at = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    if engine.dialect.name == "sqlite":
+        at = at.replace(tzinfo=None)
+    version = {
+        "id": 2, "trial_id": 1, "version": 1, "digest": "d", "public_text": "", "restricted_box": b"",
+        "restricted_digest": "r", "loaded_at": at, "loaded_by": "operator",
+    }  # fmt: skip
+    list_file = {
+        "id": 5, "trial_id": 1, "list_id": "L1", "plan_id": "P1", "kind": "subjects", "purpose": "test", "prefix": "R",
+        "state": "active", "entries": 5, "times_generated": 1, "commitment": "c", "file_digest": "f",
+        "manifest_digest": "m", "data_key": "k", "seed_mark": "s", "version_id": 2, "generated_at": at,
+        "generated_by": "chen",
+    }  # fmt: skip
+    subject = {
+        "trial_id": 1, "site_id": 3, "state": "screened", "consent_on": date(2026, 1, 5), "year_of_birth": 1980,
+        "sex": "female", "dose_level": "standard", "version_id": 2, "screened_at": at, "screened_by": "li",
+    }  # fmt: skip
+    entries = [
+        {
+            "list_id": 5,
+            "stratum": stratum,
+            "position": position,
+            "record": b"sealed",
+            "subject_id": None,
+            "used_at": None,
+        }
+        for stratum, positions in (("LOW", (1, 2, 3)), ("HIGH", (1, 2)))
+        for position in positions
+    ]
+    entries[0] |= {"subject_id": 1, "used_at": at}
+    rows = {
+        "trial": [{"id": 1, "code": "T", "data_key": "k", "created_at": at}],
+        "definition_version": [version],
+        "site": [{"id": 3, "trial_id": 1, "code": "CN02", "state": "open", "opened_at": at}],
+        "list_file": [list_file],
+        "subject": [subject | {"id": n, "sequence": n, "code": f"CN02-00{n}"} for n in (1, 2, 3)],
+        "list_entry": entries,
+    }
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        for table, values in rows.items():
+            connection.execute(insert(then.tables[table]), values)
+
+    def take(stratum: str, position: int, subject: int) -> None:
+        statement = (
+            "UPDATE list_entry SET subject_id = :subject, used_at = :at WHERE stratum = :stratum AND position = :n"
+        )
+        wanted = {"subject": subject, "at": "2026-01-06 08:00:00", "stratum": stratum, "n": position}
+        with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+            assert connection.execute(text(statement), wanted).rowcount == 1
+
+    def used() -> dict[tuple[str, int], int]:
+        statement = text("SELECT stratum, position, subject_id FROM list_entry WHERE subject_id IS NOT NULL")
+        with engine.connect() as connection:
+            return {(stratum, position): subject for stratum, position, subject in connection.execute(statement)}
+
+    with pytest.raises(IntegrityError, match="an earlier entry of this stratum is unused"):
+        take("LOW", 3, 2)
+
+    migrations.upgrade(engine, "0007")
+
+    assert used() == {("LOW", 1): 1}
+    for stratum, position in (("LOW", 3), ("HIGH", 2)):
+        with pytest.raises(IntegrityError, match="an earlier entry of this stratum is unused"):
+            take(stratum, position, 2)
+    take("LOW", 2, 2)
+    take("HIGH", 1, 3)
+    assert used() == {("LOW", 1): 1, ("LOW", 2): 2, ("HIGH", 1): 3}
+    engine.dispose()
