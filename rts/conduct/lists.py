@@ -18,7 +18,7 @@ from rts.refusal import refuse, say
 from rts.states import LIST_STATES
 from rts.store import definitions
 from rts.store.sealed_rows import key_from_text
-from rts.store.tables import DefinitionVersion, ListFile, Trial
+from rts.store.tables import DefinitionVersion, Installation, ListFile, Trial
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan
 from rts.trial.procedures import PermutedBlocks, Procedure, procedure_from
@@ -79,7 +79,7 @@ def lists_serving(tx: Transaction, trial: Trial, version: DefinitionVersion, at:
         .where(
             ListFile.trial_id == trial.id,
             ListFile.kind == "subjects",
-            ListFile.purpose == tx.installation.environment,
+            ListFile.purpose == select(Installation.environment).scalar_subquery(),
             in_use,
         )
         .order_by(ListFile.activated_at, ListFile.id)
