@@ -315,7 +315,8 @@ def open_list(
         return
     click.echo("stratum,position,number,arm,treatment")
     for place, entry in opened.entries():
-        click.echo(f"{place.stratum},{place.position},{entry.number},{entry.arm},{treatments[entry.arm]}")
+        arm = opened.arm_at(place, entry) or ""
+        click.echo(f"{place.stratum},{place.position},{entry.number},{arm},{treatments.get(arm, '')}")
 
 
 def _treatments(opened: OpenedList) -> dict[str, str]:

@@ -13,7 +13,7 @@ from rts.conduct.places import Place, place_of
 from rts.refusal import FailedRule, refuse, say
 from rts.states import STATES
 from rts.store import locks
-from rts.store.sealed_rows import open_entry
+from rts.store.sealed_rows import arm_allocated
 from rts.store.tables import ListEntry, Site, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.supply.windows import is_in_window, window
@@ -46,7 +46,7 @@ def locked_place(tx: Transaction, trial: Trial, site: Site, subject: Subject) ->
 def arm_of(tx: Transaction, subject: Subject, opener: Opener) -> str:
     """The arm of a randomised subject, opened from the list."""
     entry = tx.session.scalars(select(ListEntry).where(ListEntry.subject_id == subject.id)).one()
-    return open_entry(tx, entry, opener).arm
+    return arm_allocated(tx, entry, opener)
 
 
 def outside_window(place: Place, subject: Subject, visit: Visit, reason: str) -> list[FailedRule]:

@@ -14,15 +14,18 @@ from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.conduct.kits_at_site import opened_shelf, set_aside, stock_gate_holds
 from rts.conduct.lists import lists_serving
+from rts.conduct.minimising import allocate_by_tape
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of, read_again, subject_at
 from rts.conduct.recipients import people_with
+from rts.randomisation import tape
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import open_entry
 from rts.store.tables import ListEntry, Subject, Trial
 from rts.store.transaction import Transaction
 from rts.trial.eligibility import failed_criteria
+from rts.trial.procedures import Minimisation
 from rts.vault.vault import Opener
 
 MEANING = say("I confirm eligibility and randomise this subject").text
@@ -174,13 +177,17 @@ def randomise_subject(
         )
     managers = people_with(tx, trial, Permission.SITE_MANAGE)
     stratum = place.definition.stratum_of(command.values)
-    entry = _next_entry(tx, place, stratum)
+    is_minimised = isinstance(restricted.procedure, Minimisation)
+    entry = _next_entry(tx, place, tape.STRATUM if is_minimised else stratum)
     opened = open_entry(tx, entry, opener)
     place_in_list = {"list": entry.list_id, "of_stratum": entry.stratum, "at_position": entry.position}
     taken = tx.connection.execute(_TAKE, {**place_in_list, "subject": subject.id, "now": tx.now})
     if taken.rowcount != 1:
         raise refuse("conflict", "list.taken", say("Another subject was randomised at the same moment. Repeat."))
-    kits = set_aside(tx, place, restricted, shelf, subject, opened.arm, visit, actor.name)
+    arm = opened.arm
+    if is_minimised:
+        arm = allocate_by_tape(tx, place, restricted, subject, command.values, entry, opener)
+    kits = set_aside(tx, place, restricted, shelf, subject, arm, visit, actor.name)
     record = {
         "trial": trial.code,
         "site": site.code,
@@ -232,7 +239,7 @@ def randomise_subject(
             "list": entry.list.list_id,
             "stratum": stratum,
             "position": entry.position,
-            "arm": opened.arm,
+            "arm": arm,
             "kits": list(kits.numbers),
             "possible_leak": kits.possible_leak,
         },

@@ -33,7 +33,7 @@ from rts.conduct.recipients import people_with
 from rts.conduct.visits import reached_visits, schedule_of
 from rts.refusal import Refusal, say
 from rts.store import definitions, locks, outbox
-from rts.store.sealed_rows import TO_OPEN, OpenedKit, key_from_text, open_entry, open_kits
+from rts.store.sealed_rows import TO_OPEN, OpenedKit, arm_allocated, key_from_text, open_kits
 from rts.store.tables import Kit, ListEntry, ResupplyRecord, Shipment, Site, Subject, Trial
 from rts.store.transaction import Store, Transaction
 from rts.supply.calendars import Delivery
@@ -149,12 +149,12 @@ def _survey(tx: Transaction, trial: Trial, places: list[Place], opener: Opener) 
     entries = (
         select(Subject, ListEntry)
         .join(ListEntry, ListEntry.subject_id == Subject.id)
-        .options(joinedload(ListEntry.list))
+        .options(joinedload(ListEntry.list), joinedload(ListEntry.minimised))
         .where(Subject.site_id.in_(site_ids), Subject.state == "randomised")
         .order_by(Subject.id)
     )
     for subject, entry in tx.session.execute(entries):
-        subjects[subject.site_id].append((subject, open_entry(tx, entry, opener).arm))
+        subjects[subject.site_id].append((subject, arm_allocated(tx, entry, opener)))
     reached = reached_visits(tx, select(Subject.id).where(Subject.site_id.in_(site_ids), Subject.state == "randomised"))
     counted = (
         select(Subject.site_id, func.count())

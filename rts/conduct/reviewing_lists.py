@@ -15,6 +15,7 @@ from rts.access.permissions import Permission
 from rts.conduct.lists import list_named, quality_of
 from rts.conduct.specifying_lists import advice_on
 from rts.randomisation.designs.advice import Advice
+from rts.randomisation.generation import strata_of_list
 from rts.randomisation.quality import ListQuality
 from rts.refusal import refuse, say
 from rts.store import definitions
@@ -22,7 +23,7 @@ from rts.store.specifications import open_specification
 from rts.store.tables import DefinitionVersion, ListSpecification
 from rts.store.transaction import Transaction
 from rts.trial.definition import RestrictedDefinition
-from rts.trial.procedures import Procedure
+from rts.trial.procedures import SITE, Procedure
 from rts.trial.texts import Text, plain
 from rts.vault.vault import Opener
 
@@ -79,17 +80,19 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
     version = definitions.latest_version(tx, trial)
     definition = definitions.parsed(version.public_text)
     restricted = definitions.open_restricted(tx, trial, version, opener)
-    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
+    labels = [definition.treatment_label(arm.treatment) for arm in restricted.arms]
+    weights = [weight for _, weight in restricted.arms_in_ratio(definition)]
+    strata = strata_of_list(restricted.procedure, definition.strata)
     plans = [
         PlannedList(
             plan.list_id,
             "subjects",
             plan.prefix,
-            plan.length * len(definition.strata),
-            tuple((definition.treatment_label(arm.treatment), ratios[arm.treatment]) for arm in restricted.arms),
+            plan.length * len(strata),
+            tuple(zip(labels, weights, strict=True)),
             restricted.procedure,
             tuple(advice_on(definition, restricted, plan)),
-            definition.strata,
+            strata,
         )
         for plan in restricted.subject_lists
     ]
@@ -118,12 +121,16 @@ class ReadDesign:
 
 @dataclass(frozen=True, repr=False)
 class PlannedDesign:
-    """The trial's target, ratio, strata and sites, and the procedure that its newest restricted definition plans."""
+    """The trial's target, ratio, strata and sites, and the procedure that its newest restricted definition plans.
+
+    `levels` is how many levels each factor has that minimisation can weigh, the site among them.
+    """
 
     n: int
     ratio: tuple[int, ...]
     strata: int
     sites: int
+    levels: dict[str, int]
     planned: Procedure
 
     def __repr__(self) -> str:
@@ -137,13 +144,13 @@ def read_design(tx: Transaction, actor: Actor, command: ReadDesign, opener: Open
     version = definitions.latest_version(tx, trial)
     definition = definitions.parsed(version.public_text)
     restricted = definitions.open_restricted(tx, trial, version, opener)
-    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
     tx.audit("list.design_read", "definition", f"{trial.code}/{version.version}", trial=trial)
     return PlannedDesign(
         definition.target,
-        tuple(ratios[arm.treatment] for arm in restricted.arms),
+        tuple(weight for _, weight in restricted.arms_in_ratio(definition)),
         len(definition.strata),
         len(definition.sites),
+        {**{factor.code: len(factor.levels) for factor in definition.factors}, SITE: len(definition.sites)},
         restricted.procedure,
     )
 

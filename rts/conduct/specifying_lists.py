@@ -17,6 +17,7 @@ from rts.access.signatures import sign
 from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
 from rts.conduct.perform import Done
 from rts.randomisation.designs.advice import Advice, advise
+from rts.randomisation.generation import strata_of_list
 from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
 from rts.store import definitions, locks, specifications
 from rts.store.tables import DefinitionVersion, ListSpecification, Trial
@@ -143,11 +144,10 @@ def advice_on(
     """
     if isinstance(plan, KitListPlan):
         return []
-    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
     found = advise(
         restricted.procedure,
         definition.target,
-        ratio=[ratios[arm.treatment] for arm in restricted.arms],
+        ratio=[weight for _, weight in restricted.arms_in_ratio(definition)],
         strata=len(definition.strata),
         sites=len(definition.sites),
     )
@@ -173,11 +173,10 @@ def inputs_of(
             "blinded_lot": plan.blinded_lot,
             "expiry": plan.expiry.isoformat(),
         }
-    ratios = {treatment.name: treatment.ratio for treatment in definition.treatments}
     return {
         "prefix": plan.prefix,
-        "strata": list(definition.strata),
-        "arms": [[arm.code, ratios[arm.treatment]] for arm in restricted.arms],
+        "strata": list(strata_of_list(restricted.procedure, definition.strata)),
+        "arms": [list(arm) for arm in restricted.arms_in_ratio(definition)],
         **_written_procedure(restricted.procedure),
         "length": plan.length,
     }

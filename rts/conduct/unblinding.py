@@ -22,7 +22,7 @@ from rts.conduct.places import subject_at
 from rts.conduct.recipients import people_in
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
-from rts.store.sealed_rows import open_entry
+from rts.store.sealed_rows import arm_allocated
 from rts.store.tables import CodeBreak, DefinitionVersion, ListEntry
 from rts.store.transaction import Transaction
 from rts.trial.texts import Text
@@ -145,7 +145,7 @@ def unblind_subject(
         say("%(trial)s: subject %(subject)s was unblinded in an emergency", trial=trial.code, subject=subject.code),
         say("%(told)s\n\n%(warning)s", told=told, warning=UNCONFIRMED) if unconfirmed else told,
     )
-    arm = open_entry(tx, entry, opener).arm
+    arm = arm_allocated(tx, entry, opener)
     treatment = definitions.open_restricted(tx, trial, version, opener).treatment_of(arm)
     done = Done("unblind_subject", {"trial": trial.code, "site": site.code, "subject": subject.code, "kind": kind})
     label = definition.treatment_label(treatment)

@@ -46,7 +46,8 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
     for version in definitions.versions_of_trial(tx, trial):
         definition = definitions.parsed(version.public_text)
         now, before = _unused(tx, trial, version, None), _unused(tx, trial, version, command.since)
-        for stratum in definition.strata:
+        # The strata are those of the lists: a tape has one of its own. Without a list nothing is left of any.
+        for stratum in now or dict.fromkeys(definition.strata, 0):
             left, limit = now.get(stratum, 0), definition.low_entries_warning
             unused[stratum] = min(left, unused.get(stratum, left))
             # A stratum that was low already at the last look has been told of.
@@ -69,12 +70,10 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
 def _unused(tx: Transaction, trial: Trial, version: DefinitionVersion, at: datetime | None) -> dict[str, int]:
     """Unused entries by stratum, of the lists that serve where `version` is in force: now, or as it was at a moment."""
     unused = ListEntry.subject_id.is_(None)
+    was_unused = unused if at is None else or_(unused, ListEntry.used_at > at)
     rows = tx.session.execute(
-        select(ListEntry.stratum, func.count())
-        .where(
-            ListEntry.list_id.in_(lists_serving(tx, trial, version, at)),
-            unused if at is None else or_(unused, ListEntry.used_at > at),
-        )
+        select(ListEntry.stratum, func.count().filter(was_unused))
+        .where(ListEntry.list_id.in_(lists_serving(tx, trial, version, at)))
         .group_by(ListEntry.stratum)
     )
     return {stratum: int(count) for stratum, count in rows}

@@ -61,6 +61,11 @@ def scheme_of(procedure: Procedure) -> str:
             return conditional.SCHEME
 
 
+def strata_of_list(procedure: Procedure, strata: tuple[str, ...]) -> tuple[str, ...]:
+    """The strata that lists of `procedure` have in a trial with `strata`: of a tape the one part without a code."""
+    return (tape.STRATUM,) if isinstance(procedure, Minimisation) else strata
+
+
 def generate(inputs: SubjectListInputs) -> SubjectList:
     """The list of `inputs`. Equal inputs give the same list, byte for byte."""
     streams = ListStreams(inputs.seed, scheme_of(inputs.procedure), inputs.list_id)

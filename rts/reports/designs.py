@@ -33,7 +33,7 @@ def design_lines(question: PlannedDesign, further: Sequence[Procedure] = ()) -> 
     """
     usual = usual_candidates(question.n, question.ratio, question.strata)
     candidates = tuple(dict.fromkeys((question.planned, *further, *usual)))
-    rows = _rows(candidates, question.n, question.ratio, question.strata)
+    rows = _rows(candidates, question.n, question.ratio, question.strata, tuple(question.levels.items()))
     return tuple(
         DesignLine(
             candidate,
@@ -47,6 +47,12 @@ def design_lines(question: PlannedDesign, further: Sequence[Procedure] = ()) -> 
 
 
 @lru_cache(maxsize=8)
-def _rows(candidates: tuple[Procedure, ...], n: int, ratio: tuple[int, ...], strata: int) -> list[Row]:
-    """Calculated once for a page that is looked at again: the figures are those of the procedures alone."""
-    return compare(candidates, n, ratio=ratio, strata=strata)
+def _rows(
+    candidates: tuple[Procedure, ...], n: int, ratio: tuple[int, ...], strata: int, levels: tuple[tuple[str, int], ...]
+) -> list[Row]:
+    """Calculated once for a page that is looked at again: the figures are those of the procedures alone.
+
+    Minimisation is simulated with every level of a factor equally frequent, and always from the same seed.
+    """
+    factors = {factor: (1.0,) * count for factor, count in levels}
+    return compare(candidates, n, ratio=ratio, strata=strata, factors=factors)

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import joinedload
 
+from rts.randomisation import tape
+from rts.refusal import refuse, say
 from rts.store.tables import BlindedLot, Kit, ListEntry, ListFile
 from rts.supply.picking import StockKit
+from rts.vault.allocations import allocation_context, open_allocation
 from rts.vault.entries import EntryContext, unpack_entry
 from rts.vault.entries import ListEntry as OpenedEntry
 from rts.vault.sealed import Sealed, WrappedKey
@@ -47,8 +50,23 @@ def sealed_entry(tx: Transaction, entry: ListEntry) -> Sealed:
 
 
 def open_entry(tx: Transaction, entry: ListEntry, opener: Opener) -> OpenedEntry:
-    """What an entry says: randomisation number, arm code, salt."""
+    """What an entry says: randomisation number, arm code (of a tape: the word), salt."""
     return unpack_entry(opener.open(sealed_entry(tx, entry)))
+
+
+def arm_allocated(tx: Transaction, entry: ListEntry, opener: Opener) -> str:
+    """The arm code of the subject who took `entry`: what the list says, or what minimisation made of a tape's word.
+
+    Raises Refusal `unavailable` for a tape's entry whose allocation is missing.
+    """
+    if entry.stratum != tape.STRATUM:
+        return open_entry(tx, entry, opener).arm
+    if entry.minimised is None:
+        raise refuse("unavailable", "allocation.missing", say("What was allocated with this number is missing."))
+    context = allocation_context(manifest_digest(entry.list), entry.position)
+    sealed = tx.store.vault.sealed(key_from_text(entry.list.data_key), entry.minimised.record, context)
+    arm: str = open_allocation(sealed, opener)["arm"]
+    return arm
 
 
 @dataclass(frozen=True, repr=False)

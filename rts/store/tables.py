@@ -492,6 +492,16 @@ class ListEntry(Base):
     subject_id: Mapped[int | None] = to("subject")
     used_at: Mapped[datetime | None]
     list: Mapped[ListFile] = relationship()
+    minimised: Mapped[MinimisedAllocation | None] = relationship(viewonly=True)
+
+
+class MinimisedAllocation(Base):
+    """What minimisation made of a tape's word for the subject who took the entry: everything from which it replays."""
+
+    __tablename__ = "minimised_allocation"
+    id: Mapped[int] = key()
+    entry_id: Mapped[int] = to("list_entry", unique=True)
+    record: Mapped[Ciphertext]
 
 
 class BlindedLot(Base):

@@ -7,13 +7,14 @@ sealed, and its `repr` says nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 
 from rts.refusal import Message
 from rts.states import GATES
-from rts.trial.procedures import Procedure
+from rts.trial.procedures import SITE, Procedure
 from rts.trial.texts import Text, plain
 
 
@@ -318,6 +319,22 @@ class TrialDefinition:
         """The stratum code for entered factor values. Raises KeyError or ValueError for a missing or impossible one."""
         return ".".join(factor.level_of(values[factor.code]).code for factor in self.factors) or "all"
 
+    def levels_of(self, factors: Sequence[str], values: Mapping[str, float], site: str) -> dict[str, str]:
+        """The level of each of `factors` for a subject of `site` with these entered values; `SITE` is the site itself.
+
+        A factor whose value was not asked for at the time has the empty level, at which nobody else is. Raises KeyError
+        for an unknown factor, ValueError for an impossible value.
+        """
+        known = {factor.code: factor for factor in self.factors}
+        levels = {}
+        for code in factors:
+            if code == SITE:
+                levels[code] = site
+            else:
+                factor = known[code]
+                levels[code] = factor.level_of(values[code]).code if code in values else ""
+        return levels
+
     def gate_name(self, code: str) -> Text | Message:
         """What people read for a gate: its name, else that of a gate most trials have, else its code."""
         return self.gate_names.get(code) or GATES.get(code) or plain(code)
@@ -378,7 +395,7 @@ class KitType:
 
 @dataclass(frozen=True, repr=False)
 class SubjectListPlan:
-    """A subject list to be generated: id, number prefix, entries per stratum.
+    """A subject list to be generated: id, number prefix, entries per stratum (of a tape: of the whole trial).
 
     `extends` is the id of the planned list that it goes on from once that one's entries are used up; empty for a list
     of its own.
@@ -419,6 +436,11 @@ class RestrictedDefinition:
 
     def __repr__(self) -> str:
         return "<sealed>"
+
+    def arms_in_ratio(self, public: TrialDefinition) -> list[tuple[str, int]]:
+        """The arm codes with their weights in the allocation ratio, in definition order."""
+        ratios = {treatment.name: treatment.ratio for treatment in public.treatments}
+        return [(arm.code, ratios[arm.treatment]) for arm in self.arms]
 
     def treatment_of(self, arm: str) -> str:
         """The public treatment name of an arm code. Raises KeyError when there is none."""

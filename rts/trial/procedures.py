@@ -20,6 +20,9 @@ MOST_ENTRIES = 90_000_000
 
 METRICS = ("range", "variance")
 
+SITE = "site"
+"""The name of the subject's site among the factors that minimisation weighs; the others are stratification factors."""
+
 MOST_MAXIMAL_ENTRIES = 1_000
 """The most entries a stratum of the maximal procedure has: its counts are exact integers of as many binary digits."""
 

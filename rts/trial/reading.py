@@ -32,7 +32,7 @@ from rts.trial.definition import (
     Visit,
 )
 from rts.trial.document import Document, Mistake, Table
-from rts.trial.procedures import CompleteRandomisation, Minimisation, Procedure
+from rts.trial.procedures import CompleteRandomisation, Procedure
 
 __all__ = ["Mistake", "check_definition", "read_definition", "read_restricted"]
 
@@ -168,15 +168,13 @@ def _read_restricted(document: Document) -> RestrictedDefinition:
     return definition
 
 
-# Minimisation is compared with the others, but allocates by the subjects so far and not from a list of arms.
-_PROCEDURES = tuple(name for name in procedures.KEYS if name != Minimisation.name)
-
-
 def _procedure(table: Table) -> Procedure:
-    name = table.choice("procedure", _PROCEDURES)
+    name = table.choice("procedure", tuple(procedures.KEYS))
     readers: dict[str, Callable[[str], object]] = {
         "block_sizes": lambda key: table.wholes(key, at_least=1, at_most=1000),
         "probability": table.text,
+        "metric": lambda key: table.choice(key, procedures.METRICS),
+        "weights": lambda key: table.whole_by_name(key, at_least=1),
     }
     keys = procedures.KEYS.get(name, ())
     written = {key: readers.get(key, table.whole)(key) for key in keys}

@@ -26,7 +26,7 @@ from rts.trial.definition import (
 )
 from rts.trial.document import Document
 from rts.trial.lines import Path
-from rts.trial.procedures import PermutedBlocks, check_for_list
+from rts.trial.procedures import SITE, Minimisation, PermutedBlocks, check_for_list
 
 NO_DATE = date(1, 1, 1)
 # Nightly resupply looks at each site once a day.
@@ -555,11 +555,25 @@ def _check_procedure(document: Document, restricted: RestrictedDefinition, publi
     if isinstance(restricted.procedure, PermutedBlocks):
         _check_blocks(document, restricted.procedure.block_sizes, weights)
         return
+    if isinstance(restricted.procedure, Minimisation):
+        _check_weighed_factors(document, restricted.procedure, public)
     for index, plan in enumerate(restricted.subject_lists):
         for failed in check_for_list(restricted.procedure, weights, plan.length):
             of_length = failed.field == "length"
             place: Path = ("subject_lists", index, "length") if of_length else (*table, "procedure")
             document.report(place, failed.rule, failed.message)
+
+
+def _check_weighed_factors(document: Document, procedure: Minimisation, public: TrialDefinition) -> None:
+    known = {factor.code for factor in public.factors}
+    for factor, _ in procedure.weights:
+        place: Path = ("randomisation", "weights", factor)
+        if factor == SITE and SITE in known:
+            message = say("means the subject's site, but a factor of the public part has this code too")
+            document.report(place, "procedure.weights.site", message)
+        elif factor not in {*known, SITE}:
+            message = say('no such factor in the public part, nor "site" for the subject\'s site')
+            document.report(place, "reference.unknown", message)
 
 
 def _check_blocks(document: Document, block_sizes: Sequence[int], weights: Sequence[int]) -> None:
@@ -589,7 +603,8 @@ def _written_sizes(document: Document) -> list[object]:
 def _check_lengths(document: Document, restricted: RestrictedDefinition, public: TrialDefinition) -> None:
     for index, plan in enumerate(restricted.subject_lists):
         path: Path = ("subject_lists", index, "length")
-        if document.is_sound(path) and plan.length * len(public.strata) < public.target:
+        parts = 1 if isinstance(restricted.procedure, Minimisation) else len(public.strata)
+        if document.is_sound(path) and plan.length * parts < public.target:
             document.report(path, "list.short", say("all strata together hold fewer entries than the target"))
 
 

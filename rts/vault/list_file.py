@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rts.randomisation import tape
 from rts.randomisation.commitment import kit_leaf, subject_leaf, tree_hash
 from rts.refusal import FailedRule, Refusal, refuse, refuse_all, say
 from rts.vault import atomic_files
@@ -41,7 +42,8 @@ FIRST_READ = 2**16
 class Manifest:
     """What anyone may know of a list.
 
-    `strata` are codes with their entry counts, in list order; a kit list has the one stratum with an empty code.
+    `strata` are codes with their entry counts, in list order; a kit list and a tape have the one stratum with an empty
+    code.
     `commitment` and `definition_digest` are 64 hex digits; `times_generated` counts the generations for this
     specification; `generated_at` is UTC as `rts.clock.utc_text` writes it.
     """
@@ -303,11 +305,12 @@ def _manifest_rules(manifest: Manifest) -> Iterator[FailedRule]:
             message = say("%(field)s is a SHA-256 digest of 64 hex digits.", field=field)
             yield FailedRule(f"list_file.{field}", message, field)
     codes = [code for code, _ in manifest.strata]
-    are_codes = codes == [""] if manifest.kind == "kits" else bool(codes) and all(map(is_code, codes))
+    has_one_part = manifest.kind == "kits" or manifest.scheme == tape.SCHEME
+    are_codes = codes == [tape.STRATUM] if has_one_part else bool(codes) and all(map(is_code, codes))
     if not are_codes or len(set(codes)) < len(codes) or any(count < 1 for _, count in manifest.strata):
         message = say(
             "Strata have distinct codes of 1 to 40 printable ASCII characters and at least one entry each; "
-            "a kit list has the one stratum without a code."
+            "a kit list and a tape have the one stratum without a code."
         )
         yield FailedRule("list_file.strata", message, "strata")
 

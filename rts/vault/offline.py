@@ -1,6 +1,7 @@
 """The way to a list that needs no server: a list file, its keys file, and one recipient's key.
 
-It is the fallback of emergency unblinding: randomisation number in, one treatment arm code out.
+It is the fallback of emergency unblinding: randomisation number in, one treatment arm code out. For a tape, whose
+entries are words, the allocations stand in a folder beside it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from rts.randomisation import tape
 from rts.refusal import refuse, say
+from rts.vault.allocations import allocation_context, open_allocation, read_allocation_file
 from rts.vault.entries import EntryContext, ListEntry
 from rts.vault.keyring import Keyring
 from rts.vault.keys_file import ListKeys, key_context, not_a_recipient, read_keys
 from rts.vault.list_file import ListFile, open_inputs
 from rts.vault.person_keys import unwrap_for_person
-from rts.vault.sealed import WrappedKey
+from rts.vault.sealed import Sealed, WrappedKey
 from rts.vault.vault import Opener
 
 
@@ -27,6 +30,7 @@ from rts.vault.vault import Opener
 class OpenedList:
     """A list file together with the right to read it."""
 
+    path: Path
     file: ListFile
     key: WrappedKey
     opener: Opener
@@ -37,15 +41,37 @@ class OpenedList:
     def arm_of(self, number: str) -> str:
         """The arm code (or kit type) of one randomisation or kit number, which may be typed in small letters.
 
-        Raises Refusal `not_found` when the list has no such number, `unavailable` when a record was altered.
+        Raises Refusal `not_found` when the list has no such number, or it is a tape's and was given to nobody,
+        `unavailable` when a record was altered.
         """
         wanted = number.strip().upper()
         # All records are opened whatever is found, so that neither time nor trace tells the position.
-        found = [entry.arm for _, entry in self.entries() if entry.number.upper() == wanted]
+        found = [each for each in self.entries() if each[1].number.upper() == wanted]
         if len(found) != 1:
             message = say("This list has no number %(number)s.", number=wanted)
             raise refuse("not_found", "list.number", message, "number")
-        return found[0]
+        arm = self.arm_at(*found[0])
+        if arm is None:
+            message = say(
+                "Minimisation decides the arm when a subject takes the number, and of %(number)s no record stands "
+                "beside the list.",
+                number=wanted,
+            )
+            raise refuse("not_found", "list.not_allocated", message, "number")
+        return arm
+
+    def arm_at(self, place: EntryContext, entry: ListEntry) -> str | None:
+        """The arm code (or kit type) of an entry; of a tape what minimisation made of it, None before a subject took
+        it. Raises Refusal `unavailable` when that record was altered or cannot be read.
+        """
+        if self.file.manifest.scheme != tape.SCHEME:
+            return entry.arm
+        box = read_allocation_file(self.path, entry.number)
+        if box is None:
+            return None
+        context = allocation_context(place.manifest_digest, place.position)
+        arm: str = open_allocation(Sealed(box, context, self.key), self.opener)["arm"]
+        return arm
 
     def entries(self) -> Iterator[tuple[EntryContext, ListEntry]]:
         """Place and content of every entry, in list order."""
@@ -70,7 +96,7 @@ def open_offline(
         raise refuse("invalid", "keys_file.list", message)
     wrapped, data_key = _unwrap_by_keyring(keys, key) if isinstance(key, Keyring) else _unwrap_by_person(keys, key)
     cipher = AESGCM(data_key)
-    return OpenedList(file, wrapped, Opener(lambda _: cipher, record))
+    return OpenedList(list_path, file, wrapped, Opener(lambda _: cipher, record))
 
 
 def _unwrap_by_keyring(keys: ListKeys, keyring: Keyring) -> tuple[WrappedKey, bytes]:

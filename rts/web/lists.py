@@ -47,6 +47,7 @@ from rts.conduct.reviewing_lists import (
 )
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
+from rts.randomisation import tape
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import lists as reports
 from rts.reports.designs import design_lines
@@ -114,7 +115,11 @@ def _planned_rows(plan: PlannedList) -> list[dict[str, str]]:
     """What the definition says of a planned list, as rows of a review; for those who generate lists."""
     of_kits = plan.kind == "kits"
     made_of = listed(f"{sentence(name)}{' × ' if of_kits else ' '}{count}" for name, count in plan.made_of)
-    strata = ngettext("%(num)d stratum, each of equal length", "%(num)d strata, each of equal length", len(plan.strata))
+    strata = (
+        _("a tape for the whole trial")
+        if plan.strata == (tape.STRATUM,)
+        else ngettext("%(num)d stratum, each of equal length", "%(num)d strata, each of equal length", len(plan.strata))
+    )
     rows = [
         {"label": _("List"), "value": list_title(plan.kind, plan.prefix, plan.plan_id)},
         {"label": _("Entries"), "value": str(plan.entries), "note": strata if plan.strata else ""},

@@ -37,10 +37,11 @@ def procedure_words(procedure: Procedure) -> str:
             return _("Wei's urn with α = %(alpha)d, β = %(beta)d", alpha=alpha, beta=beta)
         case Maximal(imbalance):
             return _("Maximal procedure, imbalance at most %(imbalance)d", imbalance=imbalance)
-        case Minimisation(metric, _weights, probability):
+        case Minimisation(metric, weights, probability):
             metrics = {"range": _("range"), "variance": _("variance")}
             return _(
-                "Minimisation by %(metric)s with probability %(probability)s",
+                "Minimisation by %(metric)s with probability %(probability)s, weights %(weights)s",
                 metric=metrics[metric],
                 probability=str(probability),
+                weights=listed(f"{factor} {weight}" for factor, weight in weights),
             )

@@ -19,6 +19,7 @@ from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.entropy import ReplayedEntropy
 from rts.randomisation.joint_seed import share_commitment
+from rts.store.tables import MinimisedAllocation
 from rts.vault.person_keys import create_person_key
 from tests.world import World
 
@@ -33,6 +34,7 @@ EVIDENCE = [
     "list_specification",
     "allocation_remark",
     "definition_in_force",
+    "minimised_allocation",
 ]
 KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
 KEPT += ["seed_share", "list_release", "person_key"]
@@ -48,6 +50,7 @@ CHANGES = {
     "list_specification": "specified_by = 'nobody'",
     "allocation_remark": "reason = 'x'",
     "definition_in_force": "from_date = '2025-12-31'",
+    "minimised_allocation": "entry_id = 2",
 }
 OWN_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"guards"))[1]
 
@@ -62,6 +65,8 @@ def lived(world: World) -> World:
     world.do(mark_randomised_in_error, "investigator.cn02", remark)
     _make_a_joint_seed(world)
     _ask_for_a_release(world)
+    with world.store.transaction(write=True) as tx:
+        tx.session.add(MinimisedAllocation(entry_id=1, record=b"sealed"))
     world.do(register_own_key, "statistician.one", RegisterOwnKey(OWN_KEY), sign=True)
     return world
 

@@ -269,7 +269,7 @@ def test_every_site_of_before_counts_as_supplied_after_the_step_to_0006(empty_ur
     engine.dispose()
 
 
-def test_entries_of_a_list_in_use_are_taken_in_order_before_and_after_the_step_to_0007(empty_url: str) -> None:
+def test_entries_of_a_list_in_use_are_taken_in_order_and_once_on_the_way_to_0008(empty_url: str) -> None:
     engine = open_engine(empty_url)
     migrations.upgrade(engine, "0006")
     then = MetaData()
@@ -341,4 +341,12 @@ def test_entries_of_a_list_in_use_are_taken_in_order_before_and_after_the_step_t
     take("LOW", 2, 2)
     take("HIGH", 1, 3)
     assert used() == {("LOW", 1): 1, ("LOW", 2): 2, ("HIGH", 1): 3}
+
+    migrations.upgrade(engine, "0008")
+
+    assert used() == {("LOW", 1): 1, ("LOW", 2): 2, ("HIGH", 1): 3}
+    with engine.connect().execution_options(rts_write=True) as connection, connection.begin():
+        connection.execute(text("INSERT INTO minimised_allocation (id, entry_id, record) VALUES (1, 1, 'sealed')"))
+    with pytest.raises(IntegrityError), engine.connect().execution_options(rts_write=True) as connection:
+        connection.execute(text("INSERT INTO minimised_allocation (id, entry_id, record) VALUES (2, 1, 'sealed')"))
     engine.dispose()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rts.refusal import Refusal
+from rts.trial.procedures import written_form
 from rts.trial.reading import Mistake, check_definition, read_definition, read_restricted
 from tests.trial.texts import PUBLIC, RESTRICTED, edited, line_of
 
@@ -316,9 +317,17 @@ def test_windows_line_endings_and_a_byte_order_mark_change_nothing() -> None:
     assert read_definition("\ufeff" + PUBLIC.replace("\n", "\r\n")) == read_definition(PUBLIC)
 
 
+SIRIUS_BLOCKS = '"permuted-blocks"' + BLOCKS
+MINIMISED = '"minimisation"\nmetric = "range"\nprobability = "4/5"\nweights = { SLEDAI = 2, site = 1 }'
 RESTRICTED_ERRORS = [
     ('trial = "SIRIUS"', 'trial = "OTHER"', "trial.other", "trial"),
-    ('"permuted-blocks"', '"minimisation"', "choice.unknown", "randomisation.procedure"),
+    ('"permuted-blocks"', '"wishful"', "choice.unknown", "randomisation.procedure"),
+    (SIRIUS_BLOCKS, MINIMISED.replace("SLEDAI", "AGE"), "reference.unknown", "randomisation.weights.AGE"),
+    (SIRIUS_BLOCKS, MINIMISED.replace("= 2", "= 0"), "number.bounds", "randomisation.weights.SLEDAI"),
+    (SIRIUS_BLOCKS, MINIMISED.replace("range", "spread"), "choice.unknown", "randomisation.metric"),
+    (SIRIUS_BLOCKS, MINIMISED.replace("4/5", "1"), "procedure.probability.range", "randomisation.probability"),
+    (SIRIUS_BLOCKS, MINIMISED.replace("4/5", "1/2"), "procedure.probability.no_preference", "randomisation.procedure"),
+    (SIRIUS_BLOCKS, MINIMISED.split("weights")[0], "procedure.weights.factors", "randomisation.weights"),
     ('"permuted-blocks"' + BLOCKS, '"big-stick"', "key.missing", "randomisation.imbalance"),
     ('"permuted-blocks"', '"complete"', "key.unknown", "randomisation"),
     ('"permuted-blocks"' + BLOCKS, '"urn"\nalpha = 0\nbeta = 0', "procedure.alpha.empty_urn", "randomisation.alpha"),
@@ -364,6 +373,26 @@ RESTRICTED_ERRORS = [
     ),
     ('arm = "KILDU"', 'arm = "KILDU"\nWUBEK = 1', "key.unknown", "kit_types[2]"),
 ]
+
+
+def test_a_tape_is_as_long_as_the_trial() -> None:
+    minimised = edited(RESTRICTED, SIRIUS_BLOCKS, MINIMISED)
+    lengths = {length: check_definition(PUBLIC, minimised.replace("= 148", f"= {length}")) for length in (145, 146)}
+
+    assert [(m.rule, m.path) for m in lengths[145]] == [("list.short", "subject_lists[1].length")]
+    assert lengths[146] == ()
+    read = read_restricted(minimised, read_definition(PUBLIC)).procedure
+    assert written_form(read) == {
+        "name": "minimisation", "metric": "range", "weights": {"SLEDAI": 2, "site": 1}, "probability": "4/5",
+    }  # fmt: skip
+
+
+def test_a_factor_coded_site_leaves_open_what_is_weighed() -> None:
+    public = re.sub(r"\bSTEROID\b", "site", PUBLIC)
+
+    mistakes = check_definition(public, edited(RESTRICTED, SIRIUS_BLOCKS, MINIMISED))
+
+    assert ("procedure.weights.site", "randomisation.weights.site") in [(m.rule, m.path) for m in mistakes]
 
 
 def test_a_length_that_the_procedure_cannot_make_is_named_at_its_list() -> None:

@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     lists.three_people_signed,
     lists.specifications_are_as_signed,
     allocations.every_subject_has_its_entry,
+    allocations.every_minimised_allocation_replays,
     allocations.every_subject_was_randomised_under_the_version_in_force,
     kits.states_follow_from_the_ledger,
     kits.quantities_are_conserved,

@@ -145,10 +145,10 @@ def kits_are_of_the_subjects_treatment(view: View) -> Iterator[Finding]:
         arms = view.arm_of_type.get(given.version_id)
         if kit is None or entry is None or arms is None:
             continue  # each told by a check of its own
-        opened_kit, opened_entry = view.opened_kit(kit), view.opened_entry(entry)
-        if opened_kit is None or opened_entry is None:
+        opened_kit, arm = view.opened_kit(kit), view.arm_of(entry)
+        if opened_kit is None or arm is None:
             continue
-        if arms.get(opened_kit.arm) != opened_entry.arm:
+        if arms.get(opened_kit.arm) != arm:
             text = say(
                 "Kit %(kit)s is not of the treatment of subject %(subject)s, to whom it was given.",
                 kit=kit.number,

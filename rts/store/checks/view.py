@@ -6,9 +6,12 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
+from rts.randomisation import tape
 from rts.refusal import Refusal
 from rts.store import definitions
 from rts.store.sealed_rows import key_from_text, manifest_digest
@@ -28,6 +31,8 @@ from rts.store.tables import (
     Trial,
 )
 from rts.store.transaction import Transaction
+from rts.trial.definition import RestrictedDefinition
+from rts.vault.allocations import allocation_context, open_allocation
 from rts.vault.entries import EntryContext, unpack_entry
 from rts.vault.entries import ListEntry as OpenedEntry
 from rts.vault.vault import Opener
@@ -64,6 +69,7 @@ class View:
             self.tx.session.scalars(
                 select(ListEntry)
                 .join(ListFile)
+                .options(joinedload(ListEntry.minimised))
                 .where(ListFile.trial_id == self.trial.id)
                 .order_by(ListEntry.list_id, ListEntry.stratum, ListEntry.position)
             )
@@ -147,16 +153,23 @@ class View:
         return found
 
     @cached_property
-    def arm_of_type(self) -> dict[int, dict[str, str]]:
-        """The arm of each kit type, by id of the definition version; without the versions that do not open."""
+    def restricted(self) -> dict[int, RestrictedDefinition]:
+        """The restricted part of each definition version, by its id; without the versions that do not open."""
         found = {}
         for version in self.versions.values():
             try:
-                restricted = definitions.open_restricted(self.tx, self.trial, version, self.opener)
+                found[version.id] = definitions.open_restricted(self.tx, self.trial, version, self.opener)
             except Refusal:
                 continue  # trails.definitions_are_as_loaded tells of it
-            found[version.id] = {kit_type.code: kit_type.arm for kit_type in restricted.kit_types}
         return found
+
+    @cached_property
+    def arm_of_type(self) -> dict[int, dict[str, str]]:
+        """The arm of each kit type, by id of the definition version."""
+        return {
+            version_id: {kit_type.code: kit_type.arm for kit_type in restricted.kit_types}
+            for version_id, restricted in self.restricted.items()
+        }
 
     @cached_property
     def entry_of(self) -> dict[int, ListEntry]:
@@ -182,3 +195,26 @@ class View:
     def opened_entry(self, entry: ListEntry) -> OpenedEntry | None:
         """What an entry's record says; None when it does not open."""
         return self.opened(entry.list, entry.stratum, entry.position, entry.record)
+
+    def minimised(self, entry: ListEntry, box: bytes | None = None) -> dict[str, Any] | None:
+        """The record of what minimisation made of a tape's entry, from the database or from another `box`; None when
+        there is none, or it does not open.
+        """
+        if box is None and entry.minimised is not None:
+            box = entry.minimised.record
+        if box is None:
+            return None
+        context = allocation_context(manifest_digest(entry.list), entry.position)
+        key = key_from_text(entry.list.data_key)
+        try:
+            return open_allocation(self.tx.store.vault.sealed(key, box, context), self.opener)
+        except (Refusal, json.JSONDecodeError):
+            return None
+
+    def arm_of(self, entry: ListEntry) -> str | None:
+        """The arm of the subject who used `entry`; None when what says so does not open."""
+        if entry.stratum == tape.STRATUM:
+            record = self.minimised(entry)
+            return None if record is None else record["arm"]
+        opened = self.opened_entry(entry)
+        return None if opened is None else opened.arm
