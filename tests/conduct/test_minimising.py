@@ -37,22 +37,15 @@ from rts.store.checks import run_checks
 from rts.store.checks.view import View
 from rts.store.sealed_rows import open_entry, open_kits
 from rts.store.tables import Dispensing, ListEntry, MinimisedAllocation, Site, Subject
-from rts.trial.shipped import shipped_definition
 from rts.vault.allocations import PAD_TO
 from rts.vault.boxes import box_length
 from rts.vault.offline import OpenedList, open_offline
 from tests.conduct.test_custody_of_lists import MANAGER, ONE, PLAN, TWO
 from tests.store.damage import damage
+from tests.trial.texts import MINIMISED, PUBLIC
 from tests.world import World
 
-PUBLIC, RESTRICTED = shipped_definition("sirius")
-WRITTEN = next(line for line in RESTRICTED.splitlines() if line.startswith("block_sizes"))
 WEIGHTS = {"SLEDAI": 2, "STEROID": 1, "site": 1}
-MINIMISED = (
-    RESTRICTED.replace('"permuted-blocks"', '"minimisation"')
-    .replace(WRITTEN, 'metric = "range"\nprobability = "4/5"\nweights = { SLEDAI = 2, STEROID = 1, site = 1 }')
-    .replace("length = 148", "length = 160")
-)
 ARMS = ("KILDU", "ORVEN")
 PEOPLE = [
     ("CN02", {"SLEDAI": 12.0, "STEROID": 7.5}),
@@ -176,7 +169,7 @@ def test_a_number_that_nobody_took_has_no_arm_yet(world: World) -> None:
     with pytest.raises(Refusal) as caught:
         opened.arm_of(unused[0])
     assert (caught.value.code, caught.value.rules) == ("not_found", ("list.not_allocated",))
-    assert [opened.arm_at(*each) is not None for each in opened.entries()] == [True] + [False] * 159
+    assert [opened.arm_at(*each) is not None for each in opened.entries()] == [True] + [False] * 147
 
 
 def test_who_was_withdrawn_still_counts(world: World) -> None:
@@ -265,7 +258,7 @@ def test_other_weights_hold_from_the_version_in_force_and_the_record_says_which(
 
 
 def test_a_tape_is_gone_on_from_by_another_when_it_is_used_up(database_url: str, tmp_path: Path) -> None:
-    further = '[[subject_lists]]\nid = "SIRIUS-R2"\nprefix = "S"\nlength = 160\nextends = "SIRIUS-R1"\n\n[[kit_lists]]'
+    further = '[[subject_lists]]\nid = "SIRIUS-R2"\nprefix = "S"\nlength = 148\nextends = "SIRIUS-R1"\n\n[[kit_lists]]'
     longer = MINIMISED.replace("[[kit_lists]]", further, 1)
     with World.make(database_url, tmp_path, restricted=longer) as world:
         world.supply("CN02", "CN03")
@@ -284,7 +277,7 @@ def test_a_statistician_sees_one_part_and_no_arms(world: World) -> None:
         trial = tx.trial("SIRIUS")
         quality = quality_of(tx, trial, list_named(tx, trial, PLAN), opener)
     (figures,) = quality.figures
-    assert (figures.stratum, figures.entries, figures.counts) == ("", 160, ())
+    assert (figures.stratum, figures.entries, figures.counts) == ("", 148, ())
     assert quality.findings == ()
 
 

@@ -15,3 +15,10 @@ def line_of(text: str, piece: str) -> int:
     """The line, from 1, on which `piece` first stands."""
     assert piece in text
     return text[: text.index(piece)].count("\n") + 1
+
+
+MINIMISED = edited(
+    RESTRICTED,
+    '"permuted-blocks"\nblock_sizes = [4, 6]',
+    '"minimisation"\nmetric = "range"\nprobability = "4/5"\nweights = { SLEDAI = 2, STEROID = 1, site = 1 }',
+)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from bs4 import BeautifulSoup
 from sqlalchemy import select
@@ -7,6 +9,7 @@ from sqlalchemy import select
 from rts.randomisation.joint_seed import share_commitment
 from rts.randomisation.verification import differences
 from rts.store.tables import Kit, ListFile, Signature, Subject
+from tests.trial.texts import MINIMISED
 from tests.web.office import desk, words
 from tests.world import PASSWORD, World
 
@@ -182,6 +185,28 @@ def test_three_people_generate_approve_and_activate_a_list(specified: World) -> 
         ("Zhao Min", "I activate this list"),
     ]
     assert kits == ["packed"] * 40
+
+
+def test_a_tape_is_made_and_looked_at_on_the_same_pages(database_url: str, tmp_path: Path) -> None:
+    with World.make(database_url, tmp_path, sites=("CN02",), restricted=MINIMISED, plans=()) as world:
+        first, second, manager = (desk(world, name) for name in ("statistician.one", "statistician.two", "manager"))
+
+        compared = words(first.open("/trials/SIRIUS/lists/design"))
+        assert "Minimisation by range with probability 4/5, weights SLEDAI 2, STEROID 1, site 1" in compared
+        review = first.send("/trials/SIRIUS/lists/specify?plan=SIRIUS-R1", SPECIFIED | {"confirmed": "yes"}, 200)
+        assert "148 a tape for the whole trial" in words(review.text)
+        specified = words(first.follow(first.go_on(review, {"password": PASSWORD})))
+        assert "Strata none: a tape for the whole trial" in specified
+        first.send("/trials/SIRIUS/lists/generate?plan=SIRIUS-R1", {"password": PASSWORD})
+        approval = words(second.open("/trials/SIRIUS/lists/SIRIUS-R1/approve"))
+        assert "A tape holds words and no arms" in approval
+        assert "The whole trial 148 –" in approval
+        second.send("/trials/SIRIUS/lists/SIRIUS-R1/approve", {"password": PASSWORD})
+        path = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"
+        receipt = manager.follow(manager.send(path + "activate", {"password": PASSWORD}))
+
+        assert "The whole trial: 148" in words(receipt)
+        assert "rts/tape/1" in words(receipt)
 
 
 def test_a_wrong_password_signs_nothing_and_keeps_the_page(specified: World) -> None:
