@@ -1,4 +1,5 @@
-# Needs Python 3.11 or newer and make; everything else is fetched into .venv or, for Chromium, from the system's packages.
+# Needs Python 3.11 or newer and make; everything else is fetched into .venv or, for Chromium and R, from the
+# system's packages.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 	touch $@
 
 setup: .venv/.dev
-	.ci/provide chromium
+	.ci/provide chromium r
 
 demo: .venv/.runtime
 	$(BIN)/rts demo
