@@ -288,19 +288,28 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--number", help="The randomisation or kit number to look up.")
 @click.option("--all", "whole", is_flag=True, help="Print every entry of the list.")
+@click.option("--parameters", is_flag=True, help="Print seed, parameters, entries and commitment as one JSON object.")
 @click.option("--key", type=click.Path(path_type=Path), help="A recipient's own private key in place of the keyring.")
 @click.option("--keys", type=click.Path(path_type=Path), help="The list's keys file. Default: the one beside FILE.")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Read the key's passphrase from this file.")
 def open_list(
-    file: Path, number: str | None, whole: bool, key: Path | None, keys: Path | None, passphrase_file: Path | None
+    file: Path,
+    number: str | None,
+    whole: bool,
+    parameters: bool,
+    key: Path | None,
+    keys: Path | None,
+    passphrase_file: Path | None,
 ) -> None:
     """Open a sealed list offline: the emergency route when the service cannot be reached.
 
-    Prints the arm and treatment of one number. Needs the keyring, or the private key file of a recipient, and neither
-    server nor database.
+    Prints the arm and treatment of one number, or with --parameters what a second programmer needs to make the list
+    anew. Needs the keyring, or the private key file of a recipient, and neither server nor database.
     """
-    if (number is None) == (not whole):
-        raise click.UsageError("Give --number to look one number up, or --all for the whole list.")
+    if [number is not None, whole, parameters].count(True) != 1:
+        raise click.UsageError(
+            "Give --number to look one number up, --all for the whole list, or --parameters for a second programmer."
+        )
     if key is None:
         chosen = settings()
         opener_key: Any = load_keyring(chosen.keyring_path, transit_of(chosen))
@@ -308,6 +317,9 @@ def open_list(
         opener_key = unlock_person_key(read_text(key), ask_password(passphrase_file, "Passphrase of the private key"))
     opened = open_offline(file, keys or file.with_suffix(".keys"), opener_key, lambda _place: None)
     click.echo(REPORT_IT, err=True)
+    if parameters:
+        show_json(opened.as_regenerated())
+        return
     treatments = _treatments(opened)
     if number is not None:
         arm = opened.arm_of(number)

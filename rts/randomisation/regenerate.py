@@ -133,3 +133,6 @@ _BLOCK_SIZES_KEY: dict[str, _Shape] = {
 _KIT_KEYS: dict[str, _Shape] = _LIST_KEYS | {
     "kit_types": (_are_counts, say("kit_types must be a list of [code, whole number]")),
 }
+
+PARAMETERS = tuple(dict.fromkeys((*_SUBJECT_KEYS, *_BLOCK_SIZES_KEY, "procedure", *_KIT_KEYS)))
+"""The keys that `regenerate` takes, of subject lists and of kit lists."""

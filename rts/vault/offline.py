@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rts.randomisation import tape
+from rts.randomisation.regenerate import PARAMETERS
 from rts.refusal import refuse, say
 from rts.vault.allocations import allocation_context, open_allocation, read_allocation_file
 from rts.vault.entries import EntryContext, ListEntry
@@ -80,6 +81,24 @@ class OpenedList:
     def inputs(self) -> dict[str, Any]:
         """Seed, block sizes and all other inputs of the list."""
         return open_inputs(self.file.inputs(self.key), self.opener)
+
+    def as_regenerated(self) -> dict[str, object]:
+        """The list in the shape in which `rts.randomisation.regenerate` answers: plain JSON values that a second
+        programmer compares with a list of their own making.
+
+        Nothing is made anew here: the parameters and rows are those that were sealed, the commitment is the manifest's.
+        """
+        inputs, entries = self.inputs(), list(self.entries())
+        answer: dict[str, object] = {key: inputs[key] for key in PARAMETERS if key in inputs}
+        if self.file.manifest.kind == "kits":
+            answer["rows"] = [[entry.number, entry.arm, entry.pick_rank] for _, entry in entries]
+            answer["salts"] = [entry.salt.hex() for _, entry in entries]
+        else:
+            answer["rows"] = [
+                [place.stratum, place.position, entry.number, entry.arm, entry.salt.hex()] for place, entry in entries
+            ]
+        answer["commitment"] = self.file.manifest.commitment
+        return answer
 
 
 def open_offline(

@@ -15,9 +15,12 @@ from rts.cli.people import ALPHABET
 from rts.clock import utc_text
 from rts.conduct.accounts import ConfirmAccount, ResetPassword, confirm_account, reset_password, the_person
 from rts.installation import open_store
+from rts.randomisation.regenerate import regenerate
 from rts.vault.file_keyring import FileKeyring
+from rts.vault.list_file import ListFile
 from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
+from tests.infrastructure import r
 from tests.store.damage import damage
 from tests.world import PASSWORD, World
 
@@ -408,8 +411,39 @@ def test_the_offline_route_opens_one_number_without_database_or_server(
     assert everything.stdout.count("\n") == opened.file.manifest.entry_count + 1
 
 
+@pytest.mark.requirement("LIST-01")
+def test_both_programs_make_the_lists_that_were_sealed(rts: Rts, world: World, tmp_path: Path) -> None:
+    lists = [ListFile.read(file) for file in sorted(world.store.lists.rglob("*.rtslist"))]
+    assert {sealed.manifest.kind for sealed in lists} == {"subjects", "kits"}
+    agreement = []
+    for sealed in lists:
+        name = sealed.manifest.list_id
+        file = world.store.lists / sealed.manifest.trial / f"{name}.rtslist"
+        opened = rts("list", "open", file, "--keyring", world.store.vault.keyring.path, "--parameters")
+        assert opened.exit_code == 0
+        assert "Report it now" in opened.stderr
+        answer = json.loads(opened.stdout)
+        parameters = {key: value for key, value in answer.items() if key not in {"rows", "salts", "commitment"}}
+        assert regenerate(parameters) == answer
+        (tmp_path / f"{name}.json").write_text(opened.stdout, "utf-8")
+        agreement.append(
+            f"{name}.json: {sealed.manifest.entry_count} entries agree, commitment {sealed.manifest.commitment}\n"
+        )
+
+    in_r = r.run_second_program(tmp_path, *(f"{sealed.manifest.list_id}.json" for sealed in lists))
+
+    assert in_r == (0, "".join(agreement), "")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(("--number", "R000000"), 6), ((), 2), (("--number", "R1", "--all"), 2)]
+    ("arguments", "code"),
+    [
+        (("--number", "R000000"), 6),
+        ((), 2),
+        (("--number", "R1", "--all"), 2),
+        (("--number", "R1", "--parameters"), 2),
+        (("--all", "--parameters"), 2),
+    ],
 )
 def test_the_offline_route_refuses_what_it_cannot_answer(
     rts: Rts, world: World, sealed_list: Path, arguments: tuple[str, ...], code: int
