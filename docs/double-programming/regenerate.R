@@ -29,7 +29,7 @@ hex <- function(raw_bytes) paste(as.character(raw_bytes), collapse = "")
 
 sha256 <- function(...) as.raw(openssl::sha256(c(...)))
 
-# --- random words (section 1) -----------------------------------------------------------------------------------------
+# --- random words (section 2) -----------------------------------------------------------------------------------------
 
 # A stream is read by calling it: stream(n) gives its next n words, each a text of 16 hex digits.
 open_stream <- function(spec, label, part = "") {
@@ -67,7 +67,7 @@ draw_below <- function(k, count, stream) {
 # keeps the order of equal words.
 arrangement <- function(words) order(words, method = "radix")
 
-# --- permuted blocks (section 2) --------------------------------------------------------------------------------------
+# --- permuted blocks (section 3) --------------------------------------------------------------------------------------
 
 permuted_blocks <- function(spec, stratum) {
   sizes <- open_stream(spec, "sizes", stratum)
@@ -84,7 +84,7 @@ permuted_blocks <- function(spec, stratum) {
   unlist(blocks)[seq_len(spec$length)]
 }
 
-# --- procedures given by a conditional probability (section 3) --------------------------------------------------------
+# --- procedures given by a conditional probability (section 4) --------------------------------------------------------
 
 half <- function() gmp::as.bigq(1, 2)
 
@@ -163,11 +163,11 @@ conditional <- function(spec, stratum) {
   spec$arms[sequence]
 }
 
-# --- tapes (section 4) ------------------------------------------------------------------------------------------------
+# --- tapes (section 5) ------------------------------------------------------------------------------------------------
 
 tape <- function(spec, stratum) open_stream(spec, "draw", stratum)(spec$length)
 
-# --- numbers and salts (section 5) ------------------------------------------------------------------------------------
+# --- numbers and salts (section 6) ------------------------------------------------------------------------------------
 
 numbers <- function(spec, entries) {
   digits <- 4
@@ -186,7 +186,7 @@ salts <- function(spec, entries) {
   paste0(words[c(TRUE, FALSE)], words[c(FALSE, TRUE)])
 }
 
-# --- commitment (section 6) -------------------------------------------------------------------------------------------
+# --- commitment (section 7) -------------------------------------------------------------------------------------------
 
 tree_hash <- function(leaves) {
   if (length(leaves) == 1) return(leaves[[1]])
@@ -199,7 +199,7 @@ commitment <- function(texts, salts) {
   hex(tree_hash(Map(leaf, texts, salts)))
 }
 
-# --- whole lists ------------------------------------------------------------------------------------------------------
+# --- whole lists (kit lists: section 8; imported lists: section 9) ----------------------------------------------------
 # Each gives the columns of the list, as texts by name, and its commitment.
 
 subject_list <- function(spec) {
