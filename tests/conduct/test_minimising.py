@@ -4,6 +4,7 @@ an arm finds it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from fractions import Fraction
@@ -32,6 +33,7 @@ from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.conduct.warning_of_lists import WarnOfLowLists, warn_of_low_lists
 from rts.randomisation import verification
+from rts.randomisation.regenerate import regenerate
 from rts.refusal import Refusal
 from rts.store.checks import run_checks
 from rts.store.checks.view import View
@@ -41,6 +43,7 @@ from rts.vault.allocations import PAD_TO
 from rts.vault.boxes import box_length
 from rts.vault.offline import OpenedList, open_offline
 from tests.conduct.test_custody_of_lists import MANAGER, ONE, PLAN, TWO
+from tests.infrastructure import r
 from tests.store.damage import damage
 from tests.trial.texts import MINIMISED, PUBLIC
 from tests.world import World
@@ -159,6 +162,18 @@ def test_every_way_to_the_arm_tells_the_same(world: World) -> None:
     assert {"KILDU": "placebo", "ORVEN": "irolimus"}[arm] in shown.treatment.words[0]
     assert offline(world).arm_of(number_of(world, subject)) == arm
     assert world.sealed_detail("allocation.taken")["arm"] == arms_recorded(world)[second]
+
+
+@pytest.mark.requirement("LIST-01")
+def test_both_programs_make_the_tape_that_was_sealed(world: World, tmp_path: Path) -> None:
+    tape = offline(world).as_regenerated()
+    (tmp_path / "tape.json").write_text(json.dumps(tape), "utf-8")
+
+    in_r = r.run_second_program(tmp_path, "tape.json")
+
+    parameters = {key: value for key, value in tape.items() if key not in {"rows", "commitment"}}
+    assert regenerate(parameters) == tape
+    assert in_r == (0, f"tape.json: {len(tape['rows'])} entries agree, commitment {tape['commitment']}\n", "")
 
 
 def test_a_number_that_nobody_took_has_no_arm_yet(world: World) -> None:
