@@ -374,23 +374,55 @@ def measures(design: Path, as_json: bool) -> None:
 
 
 @lists.command("verify", cls=OfflineCommand)
-@click.argument("reveal", type=click.Path(path_type=Path))
-@click.option("--commitment", required=True, metavar="HEX", help="The published commitment of the subject list.")
-@click.option("--kit-reveal", type=click.Path(path_type=Path), help="The reveal file of a kit list.")
-@click.option("--kit-commitment", metavar="HEX", help="The published commitment of the kit list.")
-def verify(reveal: Path, commitment: str, kit_reveal: Path | None, kit_commitment: str | None) -> None:
+@click.argument("reveals", metavar="REVEAL…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--commitment",
+    "commitments",
+    multiple=True,
+    required=True,
+    metavar="HEX",
+    help="The published commitment of the subject list; of several lists one each, in their order.",
+)
+@click.option(
+    "--kit-reveal",
+    "kit_reveals",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The reveal file of a kit list; once for each.",
+)
+@click.option(
+    "--kit-commitment",
+    "kit_commitments",
+    multiple=True,
+    metavar="HEX",
+    help="The published commitment of a kit list; once for each, in their order.",
+)
+@click.option(
+    "--trial-export", type=click.Path(path_type=Path), help="A trial export: every subject is verified, entry and kits."
+)
+def verify(
+    reveals: tuple[Path, ...],
+    commitments: tuple[str, ...],
+    kit_reveals: tuple[Path, ...],
+    kit_commitments: tuple[str, ...],
+    trial_export: Path | None,
+) -> None:
     """Verify that revealed lists are the ones committed to. Needs no key and no database.
 
-    REVEAL.csv has the columns stratum, position, number, arm, salt; a kit reveal position, number, kit_type, rank,
-    salt.
+    REVEAL is CSV with the columns stratum, position, number, arm, salt; a kit reveal has position, number, kit_type,
+    rank, salt.
     """
-    if (kit_reveal is None) != (kit_commitment is None):
-        raise click.UsageError("--kit-reveal and --kit-commitment go together.")
-    found = verification.differences(
-        read_text(reveal), commitment, read_text(kit_reveal) if kit_reveal else "", kit_commitment or ""
+    if len(reveals) != len(commitments):
+        raise click.UsageError("Each REVEAL needs one --commitment.")
+    if len(kit_reveals) != len(kit_commitments):
+        raise click.UsageError("Each --kit-reveal needs one --kit-commitment.")
+    verified = verification.verify(
+        [(read_text(path), commitment) for path, commitment in zip(reveals, commitments, strict=True)],
+        [(read_text(path), commitment) for path, commitment in zip(kit_reveals, kit_commitments, strict=True)],
+        None if trial_export is None else read_text(trial_export),
     )
-    for difference in found:
+    for difference in verified.differences:
         click.echo(difference, err=True)
-    if found:
+    if verified.differences:
         raise click.exceptions.Exit(FOUND_WRONG)
-    click.echo("The revealed lists are the ones committed to.")
+    click.echo(verified.statement)

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, show_json
-from rts.cli.files import read_text
+from rts.cli.files import read_text, write_lines
 from rts.cli.installations import AS_USER, OPERATOR, PASSWORD_FILE, deed_of, opened_store
+from rts.conduct.exporting_trials import ExportedTrial, ExportTrial, export_trial
 from rts.conduct.perform import perform
 from rts.conduct.putting_in_force import ChangePlan, PutInForce, change_plan, put_in_force
 from rts.conduct.trial_definition import LoadDefinition, load_definition
@@ -192,3 +193,18 @@ def in_force(trial_code: str, as_json: bool) -> None:
         now = f"version {row.in_force.version} from {row.in_force.from_date.isoformat()}" if row.in_force else "none"
         planned = [f"version {one.version} from {one.from_date.isoformat()}" for one in row.planned]
         click.echo("; ".join([f"{row.code}: {now}", *(f"planned: {one}" for one in planned)]))
+
+
+@trial.command("export")
+@click.argument("trial_code", metavar="TRIAL")
+@click.argument("file", type=click.Path(path_type=Path))
+@AS_USER
+@PASSWORD_FILE
+def export(trial_code: str, file: Path, username: str, password_file: Path | None) -> None:
+    """Write who was randomised in which order, and given which kits, into FILE: nothing in it tells an arm.
+
+    `rts list verify` holds it against the revealed lists.
+    """
+    exported: ExportedTrial = deed_of(export_trial, ExportTrial(trial_code), username, password_file)
+    write_lines(file, [exported.text])
+    click.echo(f"{trial_code} written to {file.name}. Verify it with the revealed lists: rts list verify")

@@ -115,7 +115,7 @@ def sealed_context(chain_id: str, number: int) -> str:
 
 
 @dataclass
-class _Head:
+class Head:
     """Where a chain stands, from when its row is locked until its new events are written."""
 
     id: int
@@ -139,7 +139,10 @@ _MOVE_HEAD = (
 _WRITE_EVENTS = insert(AuditEvent).returning(AuditEvent.number, AuditEvent.id)
 
 
-def _locked_head(tx: Transaction, trial_id: int | None) -> _Head:
+def locked_head(tx: Transaction, trial_id: int | None) -> Head:
+    """Where the chain of a trial (None: of the installation) stands; its row is locked until the transaction ends, so
+    that nothing is added to it by anybody else. Raises LookupError when it was never started.
+    """
     found = (
         tx.session.execute(_HEAD_OF_INSTALLATION)
         if trial_id is None
@@ -148,7 +151,7 @@ def _locked_head(tx: Transaction, trial_id: int | None) -> _Head:
     row = found.one_or_none()
     if row is None:
         raise LookupError("the audit chain was never started")
-    return _Head(*row)
+    return Head(*row)
 
 
 def append(tx: Transaction, drafts: list[Draft]) -> None:
@@ -161,10 +164,10 @@ def append(tx: Transaction, drafts: list[Draft]) -> None:
     for draft in drafts:
         by_chain.setdefault(draft.trial.id if draft.trial else None, []).append(draft)
     for trial_id in sorted(by_chain, key=lambda trial_id: (trial_id is None, trial_id)):
-        _append_to(tx, _locked_head(tx, trial_id), by_chain[trial_id])
+        _append_to(tx, locked_head(tx, trial_id), by_chain[trial_id])
 
 
-def _moment(tx: Transaction, head: _Head) -> str:
+def _moment(tx: Transaction, head: Head) -> str:
     now = tx.store.clock.now()
     text = utc_text(now)
     if text >= head.last_at:
@@ -185,7 +188,7 @@ def _moment(tx: Transaction, head: _Head) -> str:
     return head.last_at
 
 
-def _append_to(tx: Transaction, head: _Head, drafts: list[Draft]) -> None:
+def _append_to(tx: Transaction, head: Head, drafts: list[Draft]) -> None:
     head.last_at = _moment(tx, head)
     events, details = [], []
     for draft in drafts:
@@ -227,7 +230,7 @@ def _append_to(tx: Transaction, head: _Head, drafts: list[Draft]) -> None:
     )
 
 
-def _kept_detail(tx: Transaction, head: _Head, draft: Draft, salt: bytes, canonical: bytes) -> dict[str, Any]:
+def _kept_detail(tx: Transaction, head: Head, draft: Draft, salt: bytes, canonical: bytes) -> dict[str, Any]:
     if not draft.sealed:
         return {"salt": salt.hex(), "detail": canonical.decode(), "detail_box": None}
     if draft.trial is None:

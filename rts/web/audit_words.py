@@ -131,6 +131,7 @@ ACTIONS_OF_TRIAL: dict[str, Message] = {
     "list.entry_proved": say("Entry of a list proved"),
     "subject.stratum_corrected": say("Stratification value corrected"),
     "subject.randomised_in_error": say("Randomised in error"),
+    "trial.exported": say("Trial exported"),
 }
 
 FACTS: dict[str, Message] = {
@@ -221,6 +222,7 @@ FACTS: dict[str, Message] = {
     "person": say("Person"),
     "public_key": say("Public key"),
     "recipients": say("Recipients"),
+    "events": say("Events"),
 }
 
 DEEDS: dict[str, Message] = {
@@ -243,6 +245,7 @@ DEEDS: dict[str, Message] = {
     "decide_quarantine": say("Decide on a kit in quarantine"),
     "end_role": say("End role"),
     "end_treatment": say("Record the end of treatment"),
+    "export_trial": say("Export trial"),
     "fail_screening": say("Record screening failure"),
     "generate_list": say("Generate list"),
     "grant_role": say("Grant role"),

@@ -4,17 +4,22 @@ stay hidden alone.
 
 from __future__ import annotations
 
+import re
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from rts.access.actor import actor_of
 from rts.app import create_app
+from rts.clock import HeldClock
+from rts.conduct.exporting_trials import ExportTrial, export_trial
+from rts.conduct.perform import perform
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.installation import open_store
-from rts.store.tables import Signature
+from rts.store.tables import Person, Signature
 from tests.blinding.collector import Collector, Doors, differences
 from tests.blinding.conftest import Teller, Told
 from tests.blinding.story import Story, tell_short, walk
@@ -63,6 +68,29 @@ def signed_digests(told: Told) -> dict[tuple[str, str], list[str]]:
             found.setdefault((row.object_type, row.object_id), []).append(row.record_digest)
     store.engine.dispose()
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("BLIND-01")
+def test_the_trial_export_is_the_same_in_both_worlds(told: Teller, tmp_path: Path) -> None:
+    one, other = (exported(told(name), tmp_path / name) for name in ("A", "B"))
+
+    assert one == other
+    assert one.count('"randomised_at"') == 12
+    assert one.count('"replaced"') > 0
+
+
+def exported(told: Told, folder: Path) -> str:
+    """The trial export after the story, told by the auditor, without the digests of what is sealed."""
+    shutil.copytree(told.folder, folder)
+    address = f"sqlite:///{folder / 'rts.sqlite'}"
+    clock = HeldClock(datetime(2026, 12, 1, tzinfo=UTC))
+    store = open_store(address, folder / "keyring.json", folder / "lists", clock=clock)
+    with store.transaction() as tx:
+        auditor = actor_of(tx, tx.session.scalars(select(Person).where(Person.username == "auditor")).one())
+    text = perform(store, export_trial, auditor, ExportTrial("SIRIUS")).text
+    store.engine.dispose()
+    return re.sub("[0-9a-f]{64}", "<digest>", text)
 
 
 @pytest.mark.slow

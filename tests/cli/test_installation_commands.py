@@ -189,10 +189,21 @@ def test_two_people_make_the_seed_of_a_list_that_is_later_closed_released_reveal
         rts("list", "release", "SIRIUS", commitment, "--confirm", "--as", "manager", *signed),
         rts("list", "reveal", "SIRIUS", plan, "reveal.csv", "--as", people[0], *signed),
         rts("list", "verify", "reveal.csv", "--commitment", commitment),
+        rts("trial", "export", "SIRIUS", "trial.json", "--as", "manager", *signed),
+        rts("list", "verify", "reveal.csv", "--commitment", commitment, "--trial-export", "trial.json"),
     ]
 
     assert (proved.exit_code, early.exit_code) == (6, 4)
-    assert [step.exit_code for step in steps] == [0] * 5, [step.output for step in steps]
+    assert [step.exit_code for step in steps] == [0] * 7, [step.output for step in steps]
+    assert steps[-1].stdout == (
+        "The revealed lists are the ones committed to. 0 subjects took their entries in turn. Kits were not verified: "
+        "no kit list was given.\n"
+    )
+    (tmp_path / "empty.json").touch()
+    empty = rts("list", "verify", "reveal.csv", "--commitment", commitment, "--trial-export", "empty.json")
+    over = rts("trial", "export", "SIRIUS", "trial.json", "--as", "manager", *signed)
+    assert (empty.exit_code, empty.stderr) == (1, "trial export: not JSON\n")
+    assert (over.exit_code, "trial.json exists already" in over.stderr) == (5, True)
     number = (tmp_path / "reveal.csv").read_text("utf-8").splitlines()[1].split(",")[2]
     proof = json.loads(rts("list", "prove", "SIRIUS", plan, number, "--as", people[0], *signed).stdout)
     assert (proof["entry"]["number"], proof["index"], proof["entries"]) == (number, 0, 592)

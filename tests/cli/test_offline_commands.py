@@ -166,7 +166,9 @@ def test_a_revealed_list_is_verified(rts: Rts, tmp_path: Path) -> None:
     assert (right.exit_code, right.stdout) == (0, "The revealed lists are the ones committed to.\n")
     assert (wrong.exit_code, wrong.stdout) == (1, "")
     assert "differs from the commitment" in wrong.stderr
-    assert half.exit_code == 2
+    unequal = rts("list", "verify", "reveal.csv", "reveal.csv", "--commitment", vector["commitment"])
+    assert (half.exit_code, "Each --kit-reveal needs one --kit-commitment." in half.stderr) == (2, True)
+    assert (unequal.exit_code, "Each REVEAL needs one --commitment." in unequal.stderr) == (2, True)
 
 
 def test_an_audit_export_is_verified_offline(rts: Rts, tmp_path: Path) -> None:

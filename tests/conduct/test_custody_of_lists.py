@@ -32,10 +32,10 @@ from rts.conduct.retiring_lists import CloseList, WithdrawList, close_list, with
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.trial_definition import LoadDefinition, load_definition
-from rts.randomisation import verification
 from rts.randomisation.commitment import is_included, subject_leaf
 from rts.randomisation.joint_seed import joint_seed, share_commitment
 from rts.randomisation.regenerate import regenerate
+from rts.randomisation.verification import Revealed, verify
 from rts.rehearsal.staging import KNOWN_TO, OPERATOR
 from rts.store.checks import run_checks
 from rts.store.specifications import open_specification
@@ -476,23 +476,25 @@ def released(world: World, name: str) -> None:
     world.do(confirm_release, MANAGER, ConfirmRelease("SIRIUS", name), sign=True)
 
 
+def reveal_of(world: World, name: str) -> Revealed:
+    """The reveal file of a list, released for it, and the list's published commitment."""
+    released(world, name)
+    shown = world.do(reveal_list, TWO, RevealList("SIRIUS", name))
+    with world.store.transaction() as tx:
+        found = tx.session.scalars(select(ListFile).where(ListFile.list_id == name)).one()
+    assert len(shown.rows) == found.entries
+    return "".join(",".join(row) + "\n" for row in (shown.columns, *shown.rows)), found.commitment
+
+
 def test_a_list_released_by_two_people_verifies_without_key_or_database(world: World) -> None:
     for _ in range(3):
         world.randomise("CN02")
     close(world)
-    texts, commitments = [], []
-    for name in (PLAN, "SIRIUS-K1"):
-        released(world, name)
-        shown = world.do(reveal_list, TWO, RevealList("SIRIUS", name))
-        texts.append("\n".join(",".join(row) for row in (shown.columns, *shown.rows)) + "\n")
-        with world.store.transaction() as tx:
-            found = tx.session.scalars(select(ListFile).where(ListFile.list_id == name)).one()
-            commitments.append(found.commitment)
-        assert len(shown.rows) == found.entries
+    subjects, kits = (reveal_of(world, name) for name in (PLAN, "SIRIUS-K1"))
 
-    assert verification.differences(texts[0], commitments[0], texts[1], commitments[1]) == []
-    wrong = texts[0].replace("KILDU", "ORVEN", 1)
-    assert verification.differences(wrong, commitments[0]) != []
+    assert verify([subjects], [kits]).differences == []
+    wrong = subjects[0].replace("KILDU", "ORVEN", 1)
+    assert verify([(wrong, subjects[1])]).differences != []
     assert run_checks(world.store) == []
 
 

@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from rts.access.actor import service
+from rts.access.actor import actor_of, service
 from rts.clock import HeldClock
+from rts.conduct.exporting_trials import ExportTrial, export_trial
 from rts.conduct.installing import set_up
 from rts.installation import open_store
+from rts.randomisation.verification import verify
 from rts.refusal import Refusal
 from rts.rehearsal.ground import Ground, ground_at, scratch_ground
 from rts.rehearsal.rehearse import rehearse
+from rts.rehearsal.staging import Stage
 from rts.rehearsal.story import Chances
 from rts.rehearsal.summary import Summary
-from rts.store.tables import AuditEvent, CodeBreak, Kit, Shipment, Subject
-from tests.world import START
+from rts.store.tables import AuditEvent, CodeBreak, Dispensing, Kit, Person, Shipment, Subject
+from rts.trial.reading import read_definition, read_restricted
+from rts.trial.shipped import shipped_definition
+from tests.conduct.test_custody_of_lists import close, reveal_of
+from tests.world import START, World
 
 TROUBLED = Chances(
     screen_failure=0.1,
@@ -95,6 +103,36 @@ def test_a_trial_in_which_much_goes_wrong_is_told_whole_and_checks_clean(
     assert summary.refusals["kit.mismatch"] > 0
     assert "quarantined" not in summary.kits
     assert "assigned" not in summary.kits
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("LIST-09")
+def test_a_whole_trial_verifies_against_its_revealed_lists(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path / 'rts.sqlite'}"
+    summary = rehearsed(address, tmp_path, subjects=8, sites=SITES, chances=TROUBLED)
+    clock = HeldClock(datetime(2028, 1, 3, tzinfo=UTC))
+    store = open_store(address, tmp_path / "keyring.json", tmp_path / "lists", clock=clock)
+    with store.transaction() as tx:
+        people = {person.username: actor_of(tx, person) for person in tx.session.scalars(select(Person))}
+        kits_given = tx.session.scalar(select(func.count()).select_from(Dispensing))
+    public, restricted = shipped_definition("sirius")
+    definition = read_definition(public)
+    kit_types = read_restricted(restricted, definition).kit_types
+    pairs = ", ".join(f"{kit_type.code} to {kit_type.arm}" for kit_type in sorted(kit_types, key=attrgetter("code")))
+    with World(Stage(store, definition, "", {}, people), clock) as world:
+        close(world)
+        lists = [reveal_of(world, "SIRIUS-R1")]
+        kit_lists = [reveal_of(world, name) for name in ("SIRIUS-K1", "SIRIUS-K2")]
+
+        verified = verify(lists, kit_lists, world.do(export_trial, "manager", ExportTrial("SIRIUS")).text)
+
+    assert (summary.randomised, summary.check) == (8, "clean")
+    assert verified.differences == []
+    assert verified.statement == (
+        f"The revealed lists are the ones committed to. 8 subjects took their entries in turn. {kits_given} kits are "
+        f"on the lists, each of one subject, and each type went to one arm: {pairs}."
+    )
 
 
 @pytest.mark.slow

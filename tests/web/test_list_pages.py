@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 from sqlalchemy import select
 
 from rts.randomisation.joint_seed import share_commitment
-from rts.randomisation.verification import differences
+from rts.randomisation.verification import verify
 from rts.store.tables import Kit, ListFile, Signature, Subject
 from tests.trial.texts import MINIMISED
 from tests.web.office import desk, words
@@ -134,7 +134,7 @@ def test_the_list_of_subjects_is_closed_released_by_two_and_revealed(world: Worl
     hidden = {field["name"]: field.get("value", "") for field in form.select("input[type=hidden]")}
     answer = first.post(unblinded + "reveal", hidden, 200)
     assert answer.mimetype == "text/csv"
-    assert differences(answer.text, commitment_of(world, "SIRIUS-R1")) == []
+    assert verify([(answer.text, commitment_of(world, "SIRIUS-R1"))]).differences == []
     with world.store.transaction() as tx:
         number = tx.session.scalar(select(Subject.randomisation_number).where(Subject.code == subject))
     assert f",{number}," in answer.text
