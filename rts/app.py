@@ -33,6 +33,7 @@ from rts.web import (
     supply,
     trial,
     unblinding,
+    uploads,
     words,
 )
 
@@ -50,6 +51,7 @@ def create_app(store: Store, *, behind_proxy: bool = False) -> Flask:
     app = Flask(
         "rts.web", template_folder=str(templates_folder()), static_folder=str(Path(rts.__file__).parent / "web/static")
     )
+    app.request_class = uploads.RequestInMemory
     app.extensions["rts"] = store
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM_BYTES
     app.config["BEHIND_PROXY"] = behind_proxy

@@ -10,19 +10,21 @@ from pathlib import Path
 from rts.refusal import refuse, say
 
 
-def read_text(path: Path) -> str:
-    """The text of `path`, or of standard input for `-`. Raises Refusal `not_found`, `unavailable`, or `invalid` when
-    it is not UTF-8.
-    """
+def read_bytes(path: Path) -> bytes:
+    """The bytes of `path`, or of standard input for `-`. Raises Refusal `not_found` or `unavailable`."""
     try:
-        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except FileNotFoundError:
         raise refuse("not_found", "file.missing", say("There is no file %(path)s.", path=path)) from None
     except OSError as error:
         message = say("%(path)s cannot be read (%(reason)s).", path=path, reason=error.strerror)
         raise refuse("unavailable", "file.read", message) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of `path`. Raises Refusal as `read_bytes` does, and `invalid` when it is not UTF-8."""
     try:
-        return content.decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise refuse("invalid", "file.text", say("%(path)s is not UTF-8 text.", path=path)) from None
 

@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, settings, show_json
-from rts.cli.files import json_of, read_json, read_text
+from rts.cli.files import json_of, read_bytes, read_json, read_text
 from rts.cli.installations import AS_USER, PASSWORD_FILE, ask_password, deed_of
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
+from rts.conduct.importing_lists import ImportList, import_list
 from rts.conduct.releasing_lists import (
     AskForRelease,
     ConfirmRelease,
@@ -178,6 +179,26 @@ def generate(trial: str, plan: str, username: str, seed: str, password_file: Pat
     """Generate and seal the list that the definition plans as LIST."""
     done = deed_of(generate_list, GenerateList(trial, plan, seed), username, password_file)
     click.echo(f"Generated and sealed list {done.ids['list']} of {trial}. Another person approves it next.")
+
+
+@lists.command("import")
+@click.argument("trial")
+@click.argument("plan", metavar="LIST")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sha256", "digest", required=True, metavar="HEX", help="The file's SHA-256, as its maker told it.")
+@click.option("--rows", type=int, required=True, help="How many rows it has below the header, as its maker told it.")
+@AS_USER
+@PASSWORD_FILE
+def import_(
+    trial: str, plan: str, file: Path, digest: str, rows: int, username: str, password_file: Path | None
+) -> None:
+    """Import and seal the list made elsewhere that the definition plans as LIST.
+
+    FILE is CSV with the columns stratum, position, number, arm. No copy of it is kept: delete it where it lies.
+    """
+    command = ImportList(trial, plan, read_bytes(file), file.name, digest, rows)
+    done = deed_of(import_list, command, username, password_file)
+    click.echo(f"Imported and sealed list {done.ids['list']} of {trial}. Another person approves it next.")
 
 
 @lists.command("approve")

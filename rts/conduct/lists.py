@@ -4,7 +4,7 @@ people make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 
 from rts.access.actor import Actor
 from rts.randomisation.kit_list import KitEntry
-from rts.randomisation.quality import ListQuality, judge_kit_list, judge_subject_list
+from rts.randomisation.quality import ListQuality, judge_imported_list, judge_kit_list, judge_subject_list
 from rts.randomisation.subject_list import Entry
 from rts.refusal import refuse, say
 from rts.states import LIST_STATES
@@ -20,7 +20,7 @@ from rts.store import definitions
 from rts.store.sealed_rows import key_from_text
 from rts.store.tables import DefinitionVersion, Installation, ListFile, Trial
 from rts.store.transaction import Transaction
-from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan
+from rts.trial.definition import CHECKED, KitListPlan, RestrictedDefinition, SubjectListPlan
 from rts.trial.procedures import PermutedBlocks, Procedure, procedure_from
 from rts.trial.versions import allocate_alike
 from rts.vault.list_file import ListFile as SealedFile
@@ -30,6 +30,7 @@ from rts.vault.vault import Opener
 MEANINGS = {
     "specify": say("I specify this list").text,
     "generate": say("I generated this list").text,
+    "import": say("I imported this list").text,
     "approve": say("I checked this list and approve it").text,
     "activate": say("I activate this list").text,
     "close": say("I close this list").text,
@@ -133,19 +134,26 @@ def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -
     inputs = open_inputs(sealed.inputs(key), opener)
     opened = list(sealed.entries(key, opener))
     if found.kind == "subjects":
-        subject_entries = [Entry(place.stratum, place.position, e.number, e.arm, e.salt) for place, e in opened]
-        return judge_subject_list(
-            subject_entries,
-            prefix=found.prefix,
-            strata=inputs["strata"],
-            arms=[(code, weight) for code, weight in inputs["arms"]],
-            procedure=procedure_of(inputs),
-            length=inputs["length"],
-        )
+        entries = [Entry(place.stratum, place.position, e.number, e.arm, e.salt) for place, e in opened]
+        return judge_as_specified(entries, inputs)
     kits = [KitEntry(place.position, e.number, e.arm, e.pick_rank, e.salt) for place, e in opened]
     return judge_kit_list(
         kits, prefix=found.prefix, kit_types=[(code, quantity) for code, quantity in inputs["kit_types"]]
     )
+
+
+def judge_as_specified(entries: Sequence[Entry], inputs: Mapping[str, Any]) -> ListQuality:
+    """What the checks say of the entries of a subject list that was to be made from `inputs`."""
+    specified: dict[str, Any] = {
+        "prefix": inputs["prefix"],
+        "strata": inputs["strata"],
+        "arms": [(code, weight) for code, weight in inputs["arms"]],
+        "procedure": procedure_of(inputs),
+        "length": inputs["length"],
+    }
+    if "imported" in inputs:
+        return judge_imported_list(entries, **specified, has_check_digits=inputs["imported"] == CHECKED)
+    return judge_subject_list(entries, **specified)
 
 
 def refuse_standing_list(tx: Transaction, trial: Trial, plan: str) -> None:

@@ -114,6 +114,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, bytes):
+        return value.hex()
     return value
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
-from rts.conduct.lists import list_named, quality_of
+from rts.conduct.lists import inputs_of_list, list_named, quality_of
 from rts.conduct.specifying_lists import advice_on
 from rts.randomisation.designs.advice import Advice
 from rts.randomisation.generation import strata_of_list
@@ -52,6 +52,7 @@ class PlannedList:
     strata: tuple[str, ...] = ()
     lot: str = ""
     expiry: date | None = None
+    is_imported: bool = False
 
     def __repr__(self) -> str:
         return "<sealed>"
@@ -93,6 +94,7 @@ def read_list_plans(tx: Transaction, actor: Actor, command: ReadListPlans, opene
             restricted.procedure,
             tuple(advice_on(definition, restricted, plan)),
             strata,
+            is_imported=bool(plan.imported),
         )
         for plan in restricted.subject_lists
     ]
@@ -208,10 +210,14 @@ class ReviewList:
 
 @dataclass(frozen=True, repr=False)
 class ListReview:
-    """The figures and findings of a list, and the treatment that each of its codes stands for."""
+    """The figures and findings of a list, and the treatment that each of its codes stands for.
+
+    Of an imported list `file` says what was read: `name`, `sha256` (hex) and `rows`; of any other it is empty.
+    """
 
     quality: ListQuality
     treatments: dict[str, Text]
+    file: dict[str, Any]
 
     def __repr__(self) -> str:
         return "<sealed>"
@@ -225,11 +231,12 @@ def review_list(tx: Transaction, actor: Actor, command: ReviewList, opener: Open
     version = tx.session.get_one(DefinitionVersion, found.version_id)
     restricted = definitions.open_restricted(tx, trial, version, opener)
     quality = quality_of(tx, trial, found, opener)
+    file = inputs_of_list(tx, trial, found, opener).get("file", {})
     label = definitions.parsed(version.public_text).treatment_label
     treatments = {arm.code: label(arm.treatment) for arm in restricted.arms}
     treatments |= {kit_type.code: label(restricted.treatment_of(kit_type.arm)) for kit_type in restricted.kit_types}
     tx.audit("list.reviewed", "list", found.list_id, {"commitment": found.commitment}, trial=trial)
-    return ListReview(quality, treatments)
+    return ListReview(quality, treatments, file)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,10 @@ def _failed_rules(
         message = say("Name the approved document that the specification follows.")
         failed.append(FailedRule("specification.document", message, "document"))
     named = command.contributors
-    if named and (len(named) != CONTRIBUTORS or len(set(named)) < CONTRIBUTORS):
+    if named and isinstance(plan, SubjectListPlan) and plan.imported:
+        message = say("A list that is imported is made from no seed here.")
+        failed.append(FailedRule("specification.imported", message, "contributors"))
+    elif named and (len(named) != CONTRIBUTORS or len(set(named)) < CONTRIBUTORS):
         message = say("A joint seed has two contributors, two different people.")
         failed.append(FailedRule("specification.contributors", message, "contributors"))
     for username in named:
@@ -179,6 +182,7 @@ def inputs_of(
         "arms": [list(arm) for arm in restricted.arms_in_ratio(definition)],
         **_written_procedure(restricted.procedure),
         "length": plan.length,
+        **({"imported": plan.imported} if plan.imported else {}),
     }
 
 

@@ -17,7 +17,14 @@ from rts.randomisation.numbers import has_valid_check_digits
 from rts.randomisation.procedures import probability_of_first
 from rts.randomisation.subject_list import Entry
 from rts.refusal import Message, say
-from rts.trial.procedures import Conditional, Minimisation, PermutedBlocks, Procedure, RandomAllocationRule
+from rts.trial.procedures import (
+    Conditional,
+    Minimisation,
+    PermutedBlocks,
+    Procedure,
+    RandomAllocationRule,
+    check_for_list,
+)
 from rts.trial.secrecy import NeverPrinted
 
 
@@ -74,11 +81,19 @@ def judge_subject_list(
 
 
 def judge_imported_list(
-    entries: Sequence[Entry], *, prefix: str, strata: Sequence[str], arms: Sequence[str], has_check_digits: bool
+    entries: Sequence[Entry],
+    *,
+    prefix: str,
+    strata: Sequence[str],
+    arms: Sequence[tuple[str, int]],
+    procedure: Procedure,
+    length: int,
+    has_check_digits: bool,
 ) -> ListQuality:
-    """Judge a list that was made elsewhere: its procedure is not known here, and its strata have the lengths they have.
+    """Judge a list that was made elsewhere against the specification: `length` is the least of each stratum, and the
+    procedure must be able to have made each at the length it has.
 
-    `arms` are codes; `has_check_digits` says whether the numbers carry check digits as those made here do.
+    `arms` are (code, ratio weight); `has_check_digits` says whether the numbers carry check digits as those made here.
     """
     sequences = _by_stratum(entries, strata)
     findings = [
@@ -87,10 +102,14 @@ def judge_imported_list(
         *_judge_whether_numbers_tell(entries),
     ]
     for stratum, sequence in sequences.items():
-        if not sequence:
-            findings.append(Finding("quality.length", say("no entry at all"), stratum))
-        findings += _judge_codes([e.arm for e in sequence], arms, stratum)
-    return ListQuality(_figures_by_stratum(sequences, arms), tuple(findings))
+        if len(sequence) < length:
+            message = say("%(found)s entries, fewer than %(length)s", found=len(sequence), length=length)
+            findings.append(Finding("quality.length", message, stratum))
+        unfit = list(check_for_list(procedure, [weight for _, weight in arms], len(sequence)))
+        findings += [Finding("quality.length", failed.message, stratum) for failed in unfit]
+        if sequence and not unfit:
+            findings += _judge_procedure([e.arm for e in sequence], arms, procedure, len(sequence), stratum)
+    return ListQuality(_figures_by_stratum(sequences, [code for code, _ in arms]), tuple(findings))
 
 
 def judge_kit_list(entries: Sequence[KitEntry], *, prefix: str, kit_types: Sequence[tuple[str, int]]) -> ListQuality:

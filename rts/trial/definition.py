@@ -393,18 +393,24 @@ class KitType:
     group: str
 
 
+CHECKED, UNCHECKED = "with_check_digits", "without_check_digits"
+"""What a plan says of the numbers of an imported list."""
+
+
 @dataclass(frozen=True, repr=False)
 class SubjectListPlan:
     """A subject list to be generated: id, number prefix, entries per stratum (of a tape: of the whole trial).
 
     `extends` is the id of the planned list that it goes on from once that one's entries are used up; empty for a list
-    of its own.
+    of its own. `imported` is empty for a list to be generated here; else the list is made elsewhere, its strata at
+    least so long, and the word says whether its numbers end in check digits.
     """
 
     list_id: str
     prefix: str
     length: int
     extends: str = ""
+    imported: str = ""
 
 
 @dataclass(frozen=True, repr=False)

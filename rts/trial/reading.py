@@ -10,6 +10,8 @@ from collections.abc import Callable
 from rts.refusal import FailedRule, Refusal, say
 from rts.trial import procedures, rules
 from rts.trial.definition import (
+    CHECKED,
+    UNCHECKED,
     Arm,
     Assumption,
     Calendar,
@@ -156,6 +158,7 @@ def _read_restricted(document: Document) -> RestrictedDefinition:
                 table.text("prefix"),
                 table.whole("length", 1),
                 table.text("extends", ""),
+                table.choice("imported", (CHECKED, UNCHECKED), ""),
             )
             for table in root.tables("subject_lists")
         ),

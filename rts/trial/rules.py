@@ -558,8 +558,13 @@ def _check_procedure(document: Document, restricted: RestrictedDefinition, publi
     if isinstance(restricted.procedure, Minimisation):
         _check_weighed_factors(document, restricted.procedure, public)
     for index, plan in enumerate(restricted.subject_lists):
+        if plan.imported and isinstance(restricted.procedure, Minimisation):
+            message = say("a tape for minimisation is made here, never imported")
+            document.report(("subject_lists", index, "imported"), "list.imported_tape", message)
         for failed in check_for_list(restricted.procedure, weights, plan.length):
             of_length = failed.field == "length"
+            if of_length and plan.imported:
+                continue  # its strata have lengths of their own, judged when it is read
             place: Path = ("subject_lists", index, "length") if of_length else (*table, "procedure")
             document.report(place, failed.rule, failed.message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import g, redirect, render_template, request, url_for
@@ -14,6 +15,7 @@ from rts.access.permissions import Permission
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
+from rts.conduct.importing_lists import ImportList, import_list
 from rts.conduct.lists import procedure_of
 from rts.conduct.perform import perform
 from rts.conduct.recipients import people_with
@@ -48,6 +50,7 @@ from rts.conduct.reviewing_lists import (
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.randomisation import tape
+from rts.randomisation.imported import COLUMNS
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import lists as reports
 from rts.reports.designs import design_lines
@@ -67,6 +70,7 @@ pages = Pages("lists", __name__)
 # The deed that leads to each state, for the receipt after it.
 DEEDS = {
     "generated": "generate",
+    "imported": "import",
     "approved": "approve",
     "activated": "activate",
     "withdrawn": "withdraw",
@@ -92,6 +96,7 @@ def _words() -> dict[str, Any]:
         "purposes": ENVIRONMENTS,
         "deeds": {
             "generate": _("Generated"),
+            "import": _("Imported"),
             "approve": _("Approved"),
             "activate": _("Activated"),
             "withdraw": _("Withdrawn from use"),
@@ -120,13 +125,18 @@ def _planned_rows(plan: PlannedList) -> list[dict[str, str]]:
         if plan.strata == (tape.STRATUM,)
         else ngettext("%(num)d stratum, each of equal length", "%(num)d strata, each of equal length", len(plan.strata))
     )
+    entries = str(plan.entries)
+    if plan.is_imported:
+        entries = _("at least %(number)d", number=plan.entries)
+        strata = ngettext("%(num)d stratum", "%(num)d strata", len(plan.strata))
     rows = [
         {"label": _("List"), "value": list_title(plan.kind, plan.prefix, plan.plan_id)},
-        {"label": _("Entries"), "value": str(plan.entries), "note": strata if plan.strata else ""},
+        {"label": _("Entries"), "value": entries, "note": strata if plan.strata else ""},
         {"label": _("Kit types and quantities") if of_kits else _("Treatments and ratio"), "value": made_of},
     ]
     if plan.procedure is not None:
-        rows.append({"label": _("Procedure"), "value": procedure_words(plan.procedure)})
+        made = _("made elsewhere, and imported") if plan.is_imported else ""
+        rows.append({"label": _("Procedure"), "value": procedure_words(plan.procedure), "note": made})
     if plan.lot and plan.expiry:
         expiry = _("Expiry %(day)s", day=plan.expiry.isoformat())
         rows.append({"label": _("Blinded lot"), "value": plan.lot, "note": expiry})
@@ -330,29 +340,63 @@ def generate(trial: str) -> Answer:
     plan = plans.plan(plan_id)
     with store().transaction() as tx:
         rows = reports.lists_of(tx, g.trial, unblinded=True)
-        earlier = reports.times_generated(tx, g.trial, plan_id) if plan else 0
         specified = reports.newest_specifications(tx, g.trial)
-        purpose = tx.installation.environment
-    standing = next((row for row in rows if row.plan_id == plan_id and row.state != "withdrawn"), None)
     taken = {row.plan_id for row in rows if row.state != "withdrawn"}
-    return (
-        render_template(
-            "lists/generate.html",
-            plans=plans,
-            plan=plan,
-            planned=_planned_rows(plan) if plan else [],
-            specified=specified.get(plan_id),
-            free=[one for one in plans.plans if one.plan_id not in taken and one.plan_id in specified],
-            standing=standing,
-            earlier=earlier,
-            purpose=purpose,
-            failed=failed,
-            key=new_key(),
-            title_of=list_title,
+    free = [one for one in plans.plans if one.plan_id not in taken and one.plan_id in specified and not one.is_imported]
+    shown = {"plans": plans, "free": free, "failed": failed, "key": new_key()}
+    return render_template("lists/generate.html", **shown, **_made_from(plan, plan_id)), status
+
+
+def _made_from(plan: PlannedList | None, plan_id: str) -> dict[str, Any]:
+    """What the pages that make a list show of its plan, of its specification, and of what was made for it before."""
+    with store().transaction() as tx:
+        rows = reports.lists_of(tx, g.trial, unblinded=True)
+        return {
+            "plan": plan,
+            "planned": _planned_rows(plan) if plan else [],
+            "specified": reports.newest_specifications(tx, g.trial).get(plan_id),
+            "standing": next((row for row in rows if row.plan_id == plan_id and row.state != "withdrawn"), None),
+            "earlier": reports.times_generated(tx, g.trial, plan_id) if plan else 0,
+            "purpose": tx.installation.environment,
+            "title_of": list_title,
             **_words(),
-        ),
-        status,
-    )
+        }
+
+
+@pages.page("/trials/<trial>/lists/import", Permission.LIST_GENERATE, methods=("GET", "POST"))
+def import_file(trial: str) -> Answer:
+    """Import a planned list from the file that is sent: announced by its digest and rows, read, sealed, signed."""
+    failed: tuple[FailedRule, ...] = ()
+    status = 200
+    plan_id = request.values.get("plan", "")
+    if request.method == "POST":
+        try:
+            done = run(import_list, _sent_list(trial, plan_id), signed=True)
+        except Refusal as refusal:
+            # A mistake in a column is one in the file: the form has no field for it.
+            failed = tuple(replace(one, field="file") if one.field in COLUMNS else one for one in refusal.failed)
+            status = STATUS[refusal.code]
+        else:
+            return redirect(url_for("lists.show", trial=trial, list_id=done.ids["list"], done="imported"), 303)
+    plan = perform(store(), read_list_plans, actor(), ReadListPlans(trial)).plan(plan_id)
+    if plan is None or not plan.is_imported:
+        return redirect(url_for("lists.all_lists", trial=trial), 303)
+    shown = {"entered": request.form, "failed": failed, "key": new_key()}
+    return render_template("lists/import_file.html", **shown, **_made_from(plan, plan_id)), status
+
+
+def _sent_list(trial: str, plan_id: str) -> ImportList:
+    """What was sent to be imported. Raises Refusal `invalid` naming every field that is missing."""
+    entered = Entered(request.form)
+    sent = request.files.get("file")
+    if sent is None or not sent.filename:
+        entered.failed.append(FailedRule("import.file", say("Choose the file of the list."), "file"))
+    digest = required(entered, "digest", "import.digest", say("Give the SHA-256 of the file, as its maker told it."))
+    rows = entered.whole("rows")
+    entered.check()
+    content = sent.read() if sent is not None else b""
+    name = (sent.filename if sent is not None else None) or ""
+    return ImportList(trial, plan_id, content, name[:200], digest, rows)
 
 
 @pages.page("/trials/<trial>/lists/<list_id>/", Permission.LIST_VIEW)

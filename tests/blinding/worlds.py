@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select
 
 from rts.access.actor import service
-from rts.conduct import generating_lists
+from rts.conduct import generating_lists, making_lists
 from rts.randomisation import generation
 from rts.randomisation.kit_list import generate_kits
 from rts.store.sealed_rows import open_entry, open_kits
@@ -110,7 +110,7 @@ def _patch_recorded_inputs(patch: pytest.MonkeyPatch, changes: dict[str, Any]) -
         assert changed != inputs
         return write_list_file(directory, manifest, rows, changed, *rest)
 
-    patch.setattr(generating_lists, "write_list_file", write)
+    patch.setattr(making_lists, "write_list_file", write)
 
 
 def stage(name: str, database_url: str, folder: Path) -> World:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rts.vault.file_keyring import FileKeyring
 from rts.vault.list_file import ListFile
 from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
+from tests.conduct.test_importing_lists import GOOD, PLAN, definition_texts
 from tests.infrastructure import r
 from tests.store.damage import damage
 from tests.world import PASSWORD, World
@@ -209,6 +211,39 @@ def test_two_people_make_the_seed_of_a_list_that_is_later_closed_released_reveal
     assert (proof["entry"]["number"], proof["index"], proof["entries"]) == (number, 0, 592)
     neither = rts("list", "release", "SIRIUS", plan, "--as", people[0], *signed)
     assert neither.exit_code == 2
+
+
+@pytest.mark.requirement("LIST-07")
+def test_a_list_made_elsewhere_is_imported_from_its_file(
+    rts: Rts, place: tuple[object, ...], ready: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    signed = ("--as", "statistician.one", "--password-file", password_file, *ready)
+    for name, text in zip(("public.toml", "restricted.toml"), definition_texts(), strict=True):
+        (tmp_path / name).write_text(text, "utf-8")
+    assert rts("trial", "load", "public.toml", "restricted.toml", *ready).exit_code == 0
+    assert _specify(rts, PLAN, "statistician.one", signed[2:]).exit_code == 0
+    (tmp_path / "list.csv").write_bytes(GOOD)
+    wrong = GOOD.replace(b"ORVEN", b"CANARY", 1)
+    (tmp_path / "wrong.csv").write_bytes(wrong)
+    announced = ("--sha256", sha256(GOOD).hexdigest(), "--rows", 43)
+
+    other = rts("list", "import", "SIRIUS", PLAN, "wrong.csv", *announced, *signed)
+    mistaken = rts(
+        "list", "import", "SIRIUS", PLAN, "wrong.csv", "--sha256", sha256(wrong).hexdigest(), "--rows", 43, *signed
+    )
+    missing = rts("list", "import", "SIRIUS", PLAN, "none.csv", *announced, *signed)
+    generated = rts("list", "generate", "SIRIUS", PLAN, *signed)
+    imported = rts("list", "import", "SIRIUS", PLAN, "list.csv", *announced, *signed)
+
+    assert (other.exit_code, "[import.digest, digest]" in other.stderr) == (3, True)
+    assert (mistaken.exit_code, mistaken.stderr) == (
+        3,
+        "line 3: arm is none of the definition's [import.arm.unknown, arm]\n",
+    )
+    assert (missing.exit_code, generated.exit_code) == (6, 4)
+    assert imported.stdout == f"Imported and sealed list {PLAN} of SIRIUS. Another person approves it next.\n"
+    assert rts("list", "inspect", tmp_path / "lists" / "SIRIUS" / f"{PLAN}.rtslist").exit_code == 0
+    assert rts("check", *ready).stdout == "clean\n"
 
 
 def _plans(rts: Rts, place: tuple[object, ...], tmp_path: Path) -> list[str]:

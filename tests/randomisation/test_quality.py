@@ -224,9 +224,18 @@ def imported(arms, numbers):
     ]
 
 
-def judge_made_elsewhere(entries, *, has_check_digits=False):
+BLOCKS_OF_FOUR = PermutedBlocks((4,))
+
+
+def judge_made_elsewhere(entries, *, has_check_digits=False, procedure=BLOCKS_OF_FOUR, length=30):
     return judge_imported_list(
-        entries, prefix="R", strata=["all"], arms=["xq", "zv"], has_check_digits=has_check_digits
+        entries,
+        prefix="R",
+        strata=["all"],
+        arms=[("xq", 1), ("zv", 1)],
+        procedure=procedure,
+        length=length,
+        has_check_digits=has_check_digits,
     )
 
 
@@ -254,14 +263,16 @@ def test_numbers_made_elsewhere_that_tell_the_arm_are_found(numbers, found):
 
 def test_a_list_too_short_to_judge_its_numbers_is_let_be():
     arms = ["xq"] * 14 + ["zv"] * 16
-    assert faults(judge_made_elsewhere(imported(arms, [f"R{place}" for place in range(101, 131)]))) == []
+    entries = imported(arms, [f"R{place}" for place in range(101, 131)])
+    assert faults(judge_made_elsewhere(entries, procedure=CompleteRandomisation())) == []
 
 
 @pytest.mark.requirement("LIST-06")
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        ({"arm": "wk"}, [("quality.code", "all")]),
+        ({"arm": "wk"}, [("quality.code", "all"), ("quality.blocks", "all")]),
+        ({"arm": "zv"}, [("quality.blocks", "all")]),
         ({"number": UNTELLING[5]}, [("quality.number.duplicate", "")]),
         ({"number": "K123"}, [("quality.number.prefix", "")]),
         ({"stratum": "low"}, [("quality.stratum", ""), ("quality.position.gap", "all")]),
@@ -279,8 +290,31 @@ def test_check_digits_are_judged_when_the_numbers_have_them():
 
 
 def test_a_stratum_without_an_entry_is_found():
-    quality = judge_imported_list([], prefix="R", strata=["all"], arms=["xq", "zv"], has_check_digits=False)
-    assert faults(quality) == [("quality.length", "all")]
+    assert faults(judge_made_elsewhere([], length=1)) == [("quality.length", "all")]
+
+
+def test_a_stratum_made_elsewhere_may_be_longer_than_planned_and_not_shorter():
+    entries = imported(MIXED, UNTELLING)
+
+    assert faults(judge_made_elsewhere(entries, length=40)) == []
+    assert faults(judge_made_elsewhere(entries, length=41)) == [("quality.length", "all")]
+
+
+@pytest.mark.requirement("LIST-06")
+@pytest.mark.parametrize(
+    ("procedure", "arms", "found"),
+    [
+        (Maximal(2), ["xq", "zv", "zv", "xq"], []),
+        (Maximal(2), ["xq", "zv", "zv"], [("quality.length", "all")]),
+        (Maximal(2), ["xq", "xq", "xq", "zv", "zv", "zv"], [("quality.procedure", "all")]),
+        (RandomAllocationRule(), ["xq", "xq", "zv", "zv"], []),
+        (RandomAllocationRule(), ["xq", "zv", "zv", "zv"], [("quality.blocks", "all")]),
+        (RandomAllocationRule(), ["xq", "zv", "zv"], [("quality.length", "all")]),
+    ],
+)
+def test_a_list_made_elsewhere_is_one_that_its_procedure_can_have_made(procedure, arms, found):
+    entries = imported(arms, UNTELLING[: len(arms)])
+    assert faults(judge_made_elsewhere(entries, procedure=procedure, length=1)) == found
 
 
 # --- whatever the procedure ---

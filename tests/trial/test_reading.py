@@ -496,3 +496,32 @@ def test_any_value_of_any_type_at_any_key_is_judged_without_a_crash(
 @pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 5000])
 def test_numbers_too_long_and_brackets_too_deep_are_mistakes(text: str) -> None:
     assert [mistake.rule for mistake in check_definition(text)] == ["toml.syntax"]
+
+
+def test_a_list_made_elsewhere_is_planned_by_what_its_numbers_end_in() -> None:
+    plan = 'length = 148\nimported = "with_check_digits"'
+    imported = edited(RESTRICTED, "length = 148", plan)
+
+    assert [m for m in check_definition(PUBLIC, imported) if m.severity == "error"] == []
+    assert read_restricted(imported, read_definition(PUBLIC)).subject_lists[0].imported == "with_check_digits"
+    assert read_restricted(RESTRICTED, read_definition(PUBLIC)).subject_lists[0].imported == ""
+    wrong = check_definition(PUBLIC, edited(imported, "with_check_digits", "yes"))
+    assert [(m.rule, m.path) for m in wrong] == [("choice.unknown", "subject_lists[1].imported")]
+
+
+@pytest.mark.parametrize(
+    ("procedure", "length", "rules"),
+    [
+        # The strata of an imported list have lengths of their own; the ratio must fit all the same.
+        ('"maximal"\nimbalance = 3', 149, []),
+        ('"random-allocation-rule"', 149, []),
+        (MINIMISED, 149, ["list.imported_tape"]),
+    ],
+)
+def test_an_imported_list_is_bound_by_its_procedure_but_not_to_one_length(
+    procedure: str, length: int, rules: list[str]
+) -> None:
+    text = edited(RESTRICTED, SIRIUS_BLOCKS, procedure)
+    text = edited(text, "length = 148", f'length = {length}\nimported = "without_check_digits"')
+
+    assert [m.rule for m in check_definition(PUBLIC, text) if m.severity == "error"] == rules

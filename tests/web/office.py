@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 from bs4 import BeautifulSoup
 from flask import Flask
@@ -30,7 +31,7 @@ class Desk:
         assert answer.status_code == status, f"{path}: {answer.status_code}"
         return answer.text
 
-    def send(self, path: str, fields: dict[str, str], status: int = 303) -> TestResponse:
+    def send(self, path: str, fields: dict[str, Any], status: int = 303) -> TestResponse:
         """Open the form at `path` and post it with `fields`; the answer must have `status`."""
         form = BeautifulSoup(self.open(path), "html.parser").select_one("main form[method=post]")
         assert form is not None, f"{path} has no form"
@@ -42,7 +43,7 @@ class Desk:
         assert form is not None
         return self.post(answer.request.path, _hidden(form) | (fields or {}), status)
 
-    def post(self, path: str, fields: dict[str, str], status: int) -> TestResponse:
+    def post(self, path: str, fields: dict[str, Any], status: int) -> TestResponse:
         answer = self.client.post(path, data=fields)
         assert answer.status_code == status, f"{path}: {answer.status_code} {words(answer.text)[:2000]}"
         return answer

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import io
+import tempfile
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from flask import request
 from sqlalchemy import select
+from werkzeug import formparser
 
+from rts.app import create_app
 from rts.randomisation.joint_seed import share_commitment
 from rts.randomisation.verification import verify
 from rts.store.tables import Kit, ListFile, Signature, Subject
+from tests.conduct.test_importing_lists import GOOD, PLAN, definition_texts
 from tests.trial.texts import MINIMISED
 from tests.web.office import desk, words
 from tests.world import PASSWORD, World
@@ -207,6 +215,118 @@ def test_a_tape_is_made_and_looked_at_on_the_same_pages(database_url: str, tmp_p
 
         assert "The whole trial: 148" in words(receipt)
         assert "rts/tape/1" in words(receipt)
+
+
+IMPORT = f"/trials/SIRIUS/lists/import?plan={PLAN}"
+
+
+@pytest.fixture
+def elsewhere(database_url: str, tmp_path: Path) -> Iterator[World]:
+    """SIRIUS with its subject list planned as one that is made elsewhere, not yet specified."""
+    public, restricted = definition_texts()
+    with World.make(database_url, tmp_path, sites=("CN02",), public=public, restricted=restricted, plans=()) as made:
+        yield made
+
+
+def sent(content: bytes = GOOD, name: str = "sirius_final.csv", **changed: str) -> dict[str, object]:
+    facts = {"digest": sha256(content).hexdigest(), "rows": "43", "password": PASSWORD}
+    return {**facts, "file": (io.BytesIO(content), name), **changed}
+
+
+def test_a_list_made_elsewhere_is_sent_checked_approved_and_activated(elsewhere: World) -> None:
+    first, second, manager = (desk(elsewhere, name) for name in ("statistician.one", "statistician.two", "manager"))
+    assert "not yet specified" in words(first.open(IMPORT))
+    review = first.send(f"/trials/SIRIUS/lists/specify?plan={PLAN}", SPECIFIED, 200)
+    assert "at least 40 4 strata" in words(review.text)
+    specified = words(first.follow(first.go_on(review, {"password": PASSWORD})))
+    assert "Entries in each stratum at least 10" in specified
+    assert "Import the list" in specified
+    assert "This list is made elsewhere" in words(first.open(f"/trials/SIRIUS/lists/generate?plan={PLAN}"))
+
+    page = words(first.open(IMPORT))
+    assert "Permuted blocks of 4, 6 made elsewhere, and imported" in page
+    receipt = words(first.follow(first.send(IMPORT, sent())))
+    assert "List imported and sealed" in receipt
+    assert "rts/imported/1" in receipt
+    assert "A list stands for this plan" in words(first.open(IMPORT))
+    approval = words(second.open(f"/trials/SIRIUS/lists/{PLAN}/approve"))
+    assert "Every check passed" in approval
+    assert f"File sirius_final.csv SHA-256 {sha256(GOOD).hexdigest()[:32]}" in approval.replace("\u200b", "")
+    second.send(f"/trials/SIRIUS/lists/{PLAN}/approve", {"password": PASSWORD})
+    path = f"/trials/SIRIUS/lists/{commitment_of(elsewhere, PLAN)}/"
+    activation = manager.open(path + "activate")
+    assert "Imported by Chen Lihua" in words(activation)
+    assert "sirius_final" not in activation
+    assert "List activated" in words(manager.follow(manager.send(path + "activate", {"password": PASSWORD})))
+
+
+def test_a_file_with_mistakes_comes_back_with_each_by_its_line_and_no_cell(elsewhere: World) -> None:
+    elsewhere.stage.specify(PLAN)
+    first = desk(elsewhere, "statistician.one")
+    wrong = GOOD.replace(b"KILDU", b"CANARY", 1).replace(b"SLEDAI-LOW.STEROID-LOW,2,", b"SLEDAI-LOW.STEROID-LOW,x,", 1)
+
+    answer = first.send(IMPORT, sent(wrong), 422)
+
+    told = words(answer.text)
+    assert "line 2: arm is none of the definition's" in told
+    assert "line 3: position must be a whole number from 1" in told
+    assert "Choose the file again: it was not kept." in told
+    assert "CANARY" not in answer.text
+    assert 'value="43"' in answer.text
+    assert kit_list(elsewhere, PLAN) is None
+    links = [link["href"] for link in BeautifulSoup(answer.text, "html.parser").select(".summary a, [role=alert] a")]
+    assert links == ["#f-file"] * 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "expected"),
+    [
+        ({"name": ""}, 422, "Choose the file of the list."),
+        ({"digest": ""}, 422, "Give the SHA-256 of the file"),
+        ({"digest": "0" * 64}, 422, "The file is not the one announced"),
+        ({"rows": "many"}, 422, "Give a whole number."),
+        ({"rows": "44"}, 422, "The file has 43 rows, not the 44 announced."),
+        ({"password": "not mine"}, 403, "password"),
+    ],
+)
+def test_a_list_is_not_imported_unless_it_is_the_one_announced(
+    elsewhere: World, changed: dict[str, str], status: int, expected: str
+) -> None:
+    elsewhere.stage.specify(PLAN)
+    first = desk(elsewhere, "statistician.one")
+
+    answer = first.send(IMPORT, sent(**changed), status)
+
+    assert expected in words(answer.text)
+    assert kit_list(elsewhere, PLAN) is None
+
+
+def test_a_list_to_be_generated_has_no_page_to_import_it(specified: World) -> None:
+    first, manager = desk(specified, "statistician.one"), desk(specified, "manager")
+
+    for plan in ("SIRIUS-K3", PLAN, "NONE"):
+        answer = first.client.get(f"/trials/SIRIUS/lists/import?plan={plan}")
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/trials/SIRIUS/lists/")
+    manager.open(IMPORT, 403)
+
+
+@pytest.mark.requirement("BLIND-01")
+def test_a_file_that_is_sent_never_touches_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a temporary file was made")
+
+    for name in ("SpooledTemporaryFile", "TemporaryFile", "NamedTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    monkeypatch.setattr(formparser, "SpooledTemporaryFile", refuse)
+    large = b"stratum" * 200_000
+    head = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="list.csv"\r\n\r\n'
+    body = head + large + b"\r\n--cut--\r\n"
+
+    sending = {"input_stream": io.BytesIO(body), "content_length": len(body)}
+    with create_app(world.store).test_request_context(
+        method="POST", content_type="multipart/form-data; boundary=cut", **sending
+    ):
+        assert request.files["file"].read() == large
 
 
 def test_a_wrong_password_signs_nothing_and_keeps_the_page(specified: World) -> None:
