@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from rts.randomisation import tape
+from rts.randomisation import imported, tape
 from rts.randomisation.regenerate import PARAMETERS
 from rts.refusal import refuse, say
 from rts.vault.allocations import allocation_context, open_allocation, read_allocation_file
@@ -87,7 +87,11 @@ class OpenedList:
         programmer compares with a list of their own making.
 
         Nothing is made anew here: the parameters and rows are those that were sealed, the commitment is the manifest's.
+        Raises Refusal `invalid` for an imported list: no program makes it from parameters.
         """
+        if self.file.manifest.scheme == imported.SCHEME:
+            message = say("This list was imported: it was made elsewhere, and there is nothing here to make it from.")
+            raise refuse("invalid", "list.is_imported", message)
         inputs, entries = self.inputs(), list(self.entries())
         answer: dict[str, object] = {key: inputs[key] for key in PARAMETERS if key in inputs}
         if self.file.manifest.kind == "kits":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,55 @@ def test_a_list_is_generated_approved_and_activated(planned: World, address: str
     expect(page.get_by_role("heading", name="List activated")).to_be_visible()
     look_at(page)
     assert state_of_list(planned) == "active"
+
+
+IMPORTED_PLAN = """
+[[subject_lists]]
+id = "SIRIUS-R2"
+prefix = "S"
+length = 40
+extends = "SIRIUS-R1"
+imported = "without_check_digits"
+"""
+
+
+def test_a_list_made_elsewhere_is_imported_on_a_phone_and_at_a_desk(
+    world: World, address: str, phone_page: Page
+) -> None:
+    page = phone_page
+    world.load(('protocol_version = "1.0"', 'protocol_version = "1.1"'), restricted=IMPORTED_PLAN)
+    world.stage.specify("SIRIUS-R2")
+    places = [(stratum, position) for stratum in world.stage.definition.strata for position in range(1, 41)]
+    lines = [
+        f"{stratum},{position},S{1000 + 7919 * row % 9000},{'KILDU' if position % 4 in {0, 1} else 'ORVEN'}"
+        for row, (stratum, position) in enumerate(places, start=1)
+    ]
+    content = "\n".join(["stratum,position,number,arm", *lines]).encode()
+    sign_in(page, address, "statistician.one")
+    page.get_by_role("link", name="Lists", exact=True).first.click()
+    page.get_by_role("link", name="SIRIUS-R2 · Subject list, prefix S").click()
+    look_at(page)
+    page.get_by_role("link", name="Import the list").click()
+    look_at(page)
+    page.set_viewport_size(DESKTOP)
+    look_at(page)
+    page.get_by_label("SHA-256 of the file").fill(sha256(content).hexdigest())
+    page.get_by_label("Rows").fill("161")
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("The list").set_input_files({"name": "r2.csv", "mimeType": "text/csv", "buffer": content})
+    page.get_by_role("button", name="Import list").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.get_by_role("alert")).to_contain_text("The file has 160 rows, not the 161 announced.")
+    look_at(page)
+    page.get_by_label("Rows").fill("160")
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("The list").set_input_files({"name": "r2.csv", "mimeType": "text/csv", "buffer": content})
+    page.get_by_role("button", name="Import list").click()
+    expect(page.get_by_role("heading", name="List imported and sealed")).to_be_visible()
+    look_at(page)
+    page.get_by_role("link", name="Open the figures (recorded)").click()
+    expect(page.get_by_role("heading", name="The file that was read")).to_be_visible()
+    look_at(page)
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,11 @@ def test_a_list_made_elsewhere_is_imported_from_its_file(
     )
     assert (missing.exit_code, generated.exit_code) == (6, 4)
     assert imported.stdout == f"Imported and sealed list {PLAN} of SIRIUS. Another person approves it next.\n"
-    assert rts("list", "inspect", tmp_path / "lists" / "SIRIUS" / f"{PLAN}.rtslist").exit_code == 0
+    file = tmp_path / "lists" / "SIRIUS" / f"{PLAN}.rtslist"
+    opened = rts("list", "open", file, "--all", *ready)
+    anew = rts("list", "open", file, "--parameters", *ready)
+    assert [line.rsplit(",", 1)[0] for line in opened.stdout.splitlines()[1:]] == GOOD.decode().splitlines()[1:]
+    assert (anew.exit_code, anew.stdout, "[list.is_imported]" in anew.stderr) == (3, "", True)
     assert rts("check", *ready).stdout == "clean\n"
 
 
