@@ -40,7 +40,7 @@ from rts.randomisation.designs.measures import MEASURES
 from rts.randomisation.designs.written import measure_written
 from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
-from rts.reports.designs import design_lines
+from rts.reports.designs import design_lines, numbers_of_strata
 from rts.trial.procedures import procedure_from, written_form
 from rts.vault import atomic_files
 from rts.vault.keyring_file import MODE as OWNER_ONLY
@@ -80,7 +80,9 @@ def design(trial: str, candidates: tuple[str, ...], as_json: bool, username: str
                     "planned": line.is_planned,
                     "dominated_by": list(line.dominated_by),
                     "measures": dict(line.row.values),
+                    "standard_errors": dict(line.row.standard_errors),
                     "strata": dict(line.row.strata),
+                    "overall_imbalance_by_strata": dict(line.row.by_strata),
                     "advice": [{"rule": one.rule, "gravity": one.gravity} for one in line.advice],
                 }
                 for line in lines
@@ -99,8 +101,19 @@ def design(trial: str, candidates: tuple[str, ...], as_json: bool, username: str
             f"{number:3}  {shares[0]:6.1f}%  {shares[1]:6.1f}%  {spread[0]:8.2f}  {spread[1]:10.2f}  {beaten:>9}"
             f"  {line.procedure.name} {words}{planned}"
         )
+        errors = line.row.standard_errors
+        if errors:
+            click.echo(
+                f"     simulated; standard errors: guesses {100 * errors['cg_convergence']:.1f}%, "
+                f"max.imb. {errors['E_max_abs_imbalance']:.2f}, SD overall {errors['sd_overall_imbalance']:.2f}"
+            )
         for one in line.advice:
             click.echo(f"     {one.gravity}: {one.message} [{one.rule}]")
+    click.echo("\nSD of the overall imbalance by number of strata")
+    click.echo("no." + "".join(f"{number:8}" for number in numbers_of_strata(lines)))
+    for number, line in enumerate(lines, start=1):
+        if line.row.by_strata:
+            click.echo(f"{number:3}" + "".join(f"{spread:8.2f}" for spread in line.row.by_strata.values()))
 
 
 @lists.command("specify")

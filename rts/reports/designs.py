@@ -29,11 +29,14 @@ class DesignLine:
 def design_lines(question: PlannedDesign, further: Sequence[Procedure] = ()) -> tuple[DesignLine, ...]:
     """The planned procedure first, then `further` ones, then the usual candidates, each once.
 
+    Minimisation is simulated with every level of a factor equally frequent, and always from the same seed.
+
     Raises Refusal `invalid` for a further procedure that cannot allocate these subjects.
     """
-    usual = usual_candidates(question.n, question.ratio, question.strata)
+    factors = {factor: (1.0,) * count for factor, count in question.levels.items()}
+    usual = usual_candidates(question.n, question.ratio, question.strata, factors)
     candidates = tuple(dict.fromkeys((question.planned, *further, *usual)))
-    rows = _rows(candidates, question.n, question.ratio, question.strata, tuple(question.levels.items()))
+    rows = _rows(candidates, question.n, question.ratio, question.strata, tuple(factors.items()))
     return tuple(
         DesignLine(
             candidate,
@@ -46,13 +49,18 @@ def design_lines(question: PlannedDesign, further: Sequence[Procedure] = ()) -> 
     )
 
 
+def numbers_of_strata(lines: Sequence[DesignLine]) -> tuple[int, ...]:
+    """The numbers of strata that the overall imbalance is told for, ascending; none where all is minimisation."""
+    return next((tuple(line.row.by_strata) for line in lines if line.row.by_strata), ())
+
+
 @lru_cache(maxsize=8)
 def _rows(
-    candidates: tuple[Procedure, ...], n: int, ratio: tuple[int, ...], strata: int, levels: tuple[tuple[str, int], ...]
+    candidates: tuple[Procedure, ...],
+    n: int,
+    ratio: tuple[int, ...],
+    strata: int,
+    factors: tuple[tuple[str, tuple[float, ...]], ...],
 ) -> list[Row]:
-    """Calculated once for a page that is looked at again: the figures are those of the procedures alone.
-
-    Minimisation is simulated with every level of a factor equally frequent, and always from the same seed.
-    """
-    factors = {factor: (1.0,) * count for factor, count in levels}
-    return compare(candidates, n, ratio=ratio, strata=strata, factors=factors)
+    """Calculated once for a page that is looked at again: the figures are those of the procedures alone."""
+    return compare(candidates, n, ratio=ratio, strata=strata, factors=dict(factors))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -50,12 +50,13 @@ from rts.conduct.reviewing_lists import (
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.randomisation import tape
+from rts.randomisation.designs.comparison import RUNS
 from rts.randomisation.imported import COLUMNS
-from rts.refusal import FailedRule, Refusal, say
+from rts.refusal import FailedRule, Refusal, refuse, say
 from rts.reports import lists as reports
-from rts.reports.designs import design_lines
+from rts.reports.designs import design_lines, numbers_of_strata
 from rts.reports.people import printed_names
-from rts.trial.procedures import KEYS, Minimisation, Procedure, procedure_from
+from rts.trial.procedures import KEYS, Procedure, procedure_from
 from rts.web.charts import trade_off_chart
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
@@ -186,9 +187,11 @@ def design(trial: str) -> Answer:
     failed: tuple[FailedRule, ...] = ()
     status = 200
     try:
-        lines = design_lines(planned, _further_procedure(entered))
+        lines = design_lines(planned, _further_procedure(entered, planned.levels))
     except Refusal as refusal:
-        failed, status = refusal.failed, STATUS[refusal.code]
+        # The form has the procedure's keys as its fields.
+        failed = tuple(replace(rule, field=rule.field.removeprefix("procedure.")) for rule in refusal.failed)
+        status = STATUS[refusal.code]
         lines = design_lines(planned)
     by_chance = max(planned.ratio) / sum(planned.ratio)
     picture = trade_off_chart(
@@ -209,14 +212,19 @@ def design(trial: str) -> Answer:
         picture=picture,
         entered=entered,
         failed=failed,
-        names=[name for name in KEYS if name != Minimisation.name],
+        names=KEYS,
+        numbers=numbers_of_strata(lines),
+        runs=RUNS,
+        example=", ".join(f"{factor} {weight}" for weight, factor in enumerate(reversed(planned.levels), start=1)),
         procedure_words=procedure_words,
     )
     return page, status
 
 
-def _further_procedure(entered: Mapping[str, str]) -> list[Procedure]:
-    """The procedure that a reader asks to see beside the others; none asked for, none. Raises Refusal `invalid`."""
+def _further_procedure(entered: Mapping[str, str], factors: Collection[str]) -> list[Procedure]:
+    """The procedure that a reader asks to see beside the others; none asked for, none. `factors` are those that
+    minimisation can weigh. Raises Refusal `invalid`.
+    """
     name = entered.get("procedure", "")
     if not name:
         return []
@@ -226,9 +234,26 @@ def _further_procedure(entered: Mapping[str, str]) -> list[Procedure]:
         if key == "block_sizes":
             parts = text.replace(",", " ").split()
             written[key] = [int(part) if part.isdecimal() else part for part in parts]
+        elif key == "weights":
+            written[key] = _weights(text, factors) if text else dict.fromkeys(factors, 1)
         else:
             written[key] = int(text) if text.isdecimal() and key != "probability" else text
     return [procedure_from(written)]
+
+
+def _weights(text: str, factors: Collection[str]) -> dict[str, int]:
+    """Factors and their weights as people write them: "SLEDAI 2, site 1". Raises Refusal `invalid`."""
+    weights: dict[str, int] = {}
+    for part in text.split(","):
+        factor, _space, weight = part.strip().rpartition(" ")
+        if factor.strip() not in {*factors} - {*weights} or not weight.isdecimal():
+            message = say(
+                "Write each factor once with its weight, and commas between. The factors are %(factors)s.",
+                factors=", ".join(factors),
+            )
+            raise refuse("invalid", "design.weights", message, "weights")
+        weights[factor.strip()] = int(weight)
+    return weights
 
 
 @pages.page("/trials/<trial>/lists/specify", Permission.LIST_GENERATE, methods=("GET", "POST"))

@@ -163,6 +163,34 @@ def _specify(rts: Rts, plan: str, username: str, signed: tuple[object, ...], *mo
     )  # fmt: skip
 
 
+def test_procedures_are_compared_for_the_trial_with_minimisation_simulated(
+    rts: Rts, ready: tuple[object, ...], password_file: Path
+) -> None:
+    asked = ("--as", "statistician.one", "--password-file", password_file, *ready)
+    own = '{"name": "minimisation", "metric": "variance", "weights": {"site": 1}, "probability": "9/10"}'
+
+    for_people = rts("list", "design", "SIRIUS", "--candidate", own, *asked)
+    as_json = rts("list", "design", "SIRIUS", "--candidate", own, "--json", *asked)
+
+    assert (for_people.exit_code, as_json.exit_code) == (0, 0), for_people.output
+    lines = {line["procedure"]["name"]: line for line in json.loads(as_json.stdout)}
+    found = json.loads(as_json.stdout)
+    assert found[1]["procedure"] == json.loads(own)
+    assert found[-1]["procedure"]["weights"] == {"SLEDAI": 1, "STEROID": 1, "site": 1}
+    assert set(found[-1]["standard_errors"]) == {*found[-1]["measures"], "sd_overall_imbalance"}
+    assert found[-1]["overall_imbalance_by_strata"] == lines["big-stick"]["standard_errors"] == {}
+    assert list(lines["big-stick"]["overall_imbalance_by_strata"]) == ["1", "2", "4", "8", "16", "32", "64"]
+    assert (
+        lines["big-stick"]["strata"]["sd_overall_imbalance"] == (lines["big-stick"]["overall_imbalance_by_strata"]["4"])
+    )
+    assert for_people.stdout.count("simulated; standard errors: guesses ") == 2
+    table = for_people.stdout.split("SD of the overall imbalance by number of strata\n")[1].splitlines()
+    assert table[0].split() == ["no.", "1", "2", "4", "8", "16", "32", "64"]
+    assert [row.split()[0] for row in table[1:]] == [
+        str(number) for number, line in enumerate(found, start=1) if line["procedure"]["name"] != "minimisation"
+    ]
+
+
 def test_two_people_make_the_seed_of_a_list_that_is_later_closed_released_revealed_and_verified(
     rts: Rts, ready: tuple[object, ...], password_file: Path, tmp_path: Path
 ) -> None:

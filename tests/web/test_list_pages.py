@@ -329,6 +329,68 @@ def test_a_file_that_is_sent_never_touches_the_disk(world: World, monkeypatch: p
         assert request.files["file"].read() == large
 
 
+COMPARE = "/trials/SIRIUS/lists/design"
+MINIMISATION = "Minimisation by range with probability 4/5, weights SLEDAI 1, STEROID 1, site 1"
+on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+
+
+def figures_of(page: str, table: str) -> dict[str, list[str]]:
+    """The cells of a table of the comparison by procedure; the first row is that of the numbers of strata."""
+    found = BeautifulSoup(page, "html.parser").select_one(f"[aria-labelledby={table}] table")
+    rows = [[" ".join(cell.text.split()) for cell in row.find_all(["th", "td"])] for row in found.find_all("tr")]
+    return {row[1].removesuffix(" planned"): row[2:] for row in rows}
+
+
+@on_sqlite
+def test_procedures_are_compared_and_minimisation_beside_them_with_standard_errors(world: World) -> None:
+    page = desk(world, "statistician.one").open(COMPARE)
+
+    figures, strata = figures_of(page, "designs-caption"), figures_of(page, "strata-caption")
+    assert strata["Procedure"] == ["1", "2", "4 this trial", "8", "16", "32", "64"]
+    # As published for 146 subjects.
+    assert strata["Permuted blocks of 4"] == ["1.15", "1.29", "1.83", "2.58", "3.65", "5.16", "7.50"]
+    assert ["±" in cell for cell in figures[MINIMISATION]] == [True, True, True, True, True, True, False]
+    assert strata[MINIMISATION] == [figures[MINIMISATION][4]]
+    assert not any("±" in cell for cell in figures["Permuted blocks of 4"])
+    assert len(strata) == len(figures) == 13
+
+
+@on_sqlite
+def test_minimisation_of_ones_own_is_compared_with_the_weights_asked_for(world: World) -> None:
+    first = desk(world, "statistician.one")
+
+    asked = f"{COMPARE}?procedure=minimisation&metric=variance&probability=0.9&weights="
+    weighed = figures_of(first.open(f"{asked}SLEDAI+2,+site+1"), "designs-caption")
+    all_alike = figures_of(first.open(asked), "designs-caption")
+
+    assert "Minimisation by variance with probability 9/10, weights SLEDAI 2, site 1" in weighed
+    assert "Minimisation by variance with probability 9/10, weights SLEDAI 1, STEROID 1, site 1" in all_alike
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("field", "entered", "says"),
+    [
+        *(
+            ("weights", weights, "The factors are SLEDAI, STEROID, site.")
+            for weights in ("age 1", "SLEDAI", "SLEDAI x", "SLEDAI 1; site 1", "SLEDAI 1,", "SLEDAI 1, SLEDAI 2")
+        ),
+        ("weights", "SLEDAI 0", "must be between 1 and"),
+        ("probability", "1", "less than 1"),
+        ("metric", "", "must be one of range, variance"),
+    ],
+)
+def test_minimisation_that_cannot_be_is_refused_at_its_field(world: World, field: str, entered: str, says: str) -> None:
+    query = {"procedure": "minimisation", "metric": "range", "probability": "4/5", "weights": "site 1", field: entered}
+
+    answer = desk(world, "statistician.one").client.get(COMPARE, query_string=query)
+
+    page = BeautifulSoup(answer.text, "html.parser")
+    assert answer.status_code == 422
+    assert says in page.select_one(f"#f-{field}-error").text
+    assert MINIMISATION in figures_of(answer.text, "designs-caption")
+
+
 def test_a_wrong_password_signs_nothing_and_keeps_the_page(specified: World) -> None:
     first = desk(specified, "statistician.one")
 

@@ -54,7 +54,7 @@ def simulate_minimisation(
     looks at the whole trial; `cg_informed` is the guess of one who knows every subject's levels and arm. Raises Refusal
     (`invalid`) that names every field and rule that fails.
     """
-    refuse_all("invalid", _failed_rules(procedure, factors, n, ratio, runs))
+    refuse_all("invalid", check_simulation(procedure, factors, n, ratio, runs))
     generator = np.random.Generator(np.random.PCG64(seed))
     weights = np.array(ratio)[:, np.newaxis] // gcd(*ratio)
     run = np.arange(runs)
@@ -133,9 +133,10 @@ def _drawn(chances: Floats, draws: Floats) -> Wholes:
     return below
 
 
-def _failed_rules(
+def check_simulation(
     procedure: Minimisation, factors: Mapping[str, Sequence[float]], n: int, ratio: Sequence[int], runs: int
 ) -> Iterator[FailedRule]:
+    """Whether such trials can be simulated (`simulate_minimisation`)."""
     failed = list(check_design(procedure, n, ratio))
     yield from failed
     if failed:

@@ -1,5 +1,8 @@
 """Designs side by side: which are offered, what a row holds, and which dominate which."""
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
@@ -65,6 +68,23 @@ def test_what_cannot_end_balanced_is_not_offered_for_an_odd_number_of_subjects()
     assert len(offered) == 10
 
 
+def test_minimisation_of_all_factors_is_offered_last_where_there_are_factors():
+    assert usual_candidates(146, strata=4, factors={"sex": (1, 1), "site": (1,) * 8}) == [
+        *usual_candidates(146, strata=4),
+        Minimisation("range", (("sex", 1), ("site", 1)), Fraction(4, 5)),
+    ]
+
+
+def test_minimisation_is_not_offered_where_its_scores_could_not_be_compared_exactly():
+    ratio, factors = (100, 99, 97), {"sex": (1, 1)}
+
+    with pytest.raises(Refusal) as refusal:
+        compare([MINIMISATION], 2000, ratio=ratio, factors=factors)
+
+    assert refusal.value.rules == ("design.weights.large",)
+    assert MINIMISATION not in usual_candidates(2000, ratio, factors=factors)
+
+
 # --- rows ---
 
 
@@ -89,6 +109,24 @@ def test_minimisation_is_simulated_and_has_standard_errors():
     assert rows[1].standard_errors["sd_overall_imbalance"] == rows[1].standard_errors["sd_final_imbalance"] > 0
 
 
+def test_minimisation_is_simulated_with_the_factors_that_it_weighs_and_no_other():
+    factors = {"sex": (1, 1), "site": (1,) * 8}
+
+    rows = compare([MINIMISATION], 40, factors=factors, runs=50) + compare(
+        [MINIMISATION], 40, factors={"sex": (1, 1)}, runs=50
+    )
+
+    assert rows[0].values == rows[1].values
+
+
+def test_the_overall_imbalance_stands_in_a_row_by_the_number_of_strata_the_trials_own_among_them():
+    calculated, simulated = compare([PermutedBlocks((4,)), MINIMISATION], 40, strata=6, factors={"sex": (1, 1)}, runs=9)
+
+    assert list(calculated.by_strata) == [1, 2, 4, 6, 8, 16]
+    assert calculated.by_strata[6] == calculated.strata["sd_overall_imbalance"]
+    assert simulated.by_strata == {}
+
+
 def test_minimisation_without_its_factors_is_refused():
     with pytest.raises(Refusal) as refusal:
         compare([MINIMISATION], 40)
@@ -98,6 +136,20 @@ def test_minimisation_without_its_factors_is_refused():
 
 def test_a_row_prints_nothing_of_the_procedure():
     assert repr(compare([BigStick(3)], 10)) == "[<sealed>]"
+
+
+def test_linear_algebra_keeps_to_one_thread():
+    """Threads that spin while they wait for each other made a comparison slow on a busy machine."""
+    program = (
+        "import rts.randomisation.designs.comparison, numpy\n"
+        "numpy.linalg.eigvalsh(numpy.eye(600))\n"
+        "print(open('/proc/self/status').read().split('Threads:')[1].split()[0])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "1\n"
 
 
 # --- domination ---

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rts.randomisation.designs.measures import measure, profile
-from rts.randomisation.designs.strata import over_strata
+from rts.randomisation.designs.strata import over_strata, overall_imbalance, usual_numbers_of_strata
 from rts.trial.procedures import BlockUrn, Maximal, PermutedBlocks
 from tests.randomisation.designs import enumeration
 
@@ -86,6 +86,29 @@ def test_a_block_of_random_size_is_open_unless_one_ends_there():
 
 def test_procedures_without_blocks_have_none_incomplete():
     assert "expected_incomplete_blocks" not in over_strata(profile(BlockUrn(2), 10), 2)
+
+
+def test_the_overall_imbalance_is_told_by_number_of_strata_as_published():
+    published = {int(strata): figures["sd_overall_imbalance"] for strata, figures in PUBLISHED.items()}
+
+    found = overall_imbalance(profile(PermutedBlocks((4,)), 146), published)
+
+    assert found == pytest.approx(published, rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("n", "numbers"),
+    [
+        (1, (1,)),
+        (3, (1,)),
+        (4, (1, 2)),
+        (127, (1, 2, 4, 8, 16, 32)),
+        (128, (1, 2, 4, 8, 16, 32, 64)),
+        (1000, (1, 2, 4, 8, 16, 32, 64)),
+    ],
+)
+def test_numbers_of_strata_double_up_to_half_the_subjects(n, numbers):
+    assert usual_numbers_of_strata(n) == numbers
 
 
 def test_half_as_many_cells_as_subjects_is_the_limit():
