@@ -173,16 +173,16 @@ def test_procedures_are_compared_for_the_trial_with_minimisation_simulated(
     as_json = rts("list", "design", "SIRIUS", "--candidate", own, "--json", *asked)
 
     assert (for_people.exit_code, as_json.exit_code) == (0, 0), for_people.output
-    lines = {line["procedure"]["name"]: line for line in json.loads(as_json.stdout)}
     found = json.loads(as_json.stdout)
-    assert found[1]["procedure"] == json.loads(own)
-    assert found[-1]["procedure"]["weights"] == {"SLEDAI": 1, "STEROID": 1, "site": 1}
-    assert set(found[-1]["standard_errors"]) == {*found[-1]["measures"], "sd_overall_imbalance"}
-    assert found[-1]["overall_imbalance_by_strata"] == lines["big-stick"]["standard_errors"] == {}
-    assert list(lines["big-stick"]["overall_imbalance_by_strata"]) == ["1", "2", "4", "8", "16", "32", "64"]
-    assert (
-        lines["big-stick"]["strata"]["sd_overall_imbalance"] == (lines["big-stick"]["overall_imbalance_by_strata"]["4"])
-    )
+    planned, asked_for, *_others, simulated = found
+    assert planned["planned"]
+    assert planned["standard_errors"] == {}
+    assert list(planned["overall_imbalance_by_strata"]) == ["1", "2", "4", "8", "16", "32", "64"]
+    assert planned["overall_imbalance_by_strata"]["4"] == planned["strata"]["sd_overall_imbalance"]
+    assert asked_for["procedure"] == json.loads(own)
+    assert simulated["procedure"]["weights"] == {"SLEDAI": 1, "STEROID": 1, "site": 1}
+    assert set(simulated["standard_errors"]) == {*simulated["measures"], "sd_overall_imbalance"}
+    assert simulated["overall_imbalance_by_strata"] == {}
     assert for_people.stdout.count("simulated; standard errors: guesses ") == 2
     table = for_people.stdout.split("SD of the overall imbalance by number of strata\n")[1].splitlines()
     assert table[0].split() == ["no.", "1", "2", "4", "8", "16", "32", "64"]
