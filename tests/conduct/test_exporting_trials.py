@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
 from rts.access.permissions import Role
+from rts.conduct import exporting_trials
 from rts.conduct.exporting_trials import ExportTrial, export_trial
+from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.replacing_kits import ReplaceKit, replace_kit
 from rts.randomisation.verification import Revealed, verify
-from rts.store.audit import chain_of
-from rts.store.tables import AuditEvent, ListFile, Subject
+from rts.store.audit import Head, chain_of
+from rts.store.tables import AuditChain, AuditEvent, ListFile, Subject
+from rts.store.transaction import Transaction
 from tests.conduct.test_custody_of_lists import (
     EXTENSION,
     KITS,
@@ -28,7 +32,7 @@ from tests.conduct.test_custody_of_lists import (
     reveal_of,
     short_trial,
 )
-from tests.world import World
+from tests.world import GOOD_VALUES, World
 
 SITE_STAFF = ("investigator.cn02", "pharmacist.cn02", "physician.cn02", "supply", "quality", "sponsor")
 
@@ -144,3 +148,36 @@ def test_whoever_reads_the_audit_trail_exports_and_nobody_else(world: World) -> 
             world.do(export_trial, who, ExportTrial("SIRIUS"))
     with world.refuses("not_found", "trial.unknown"):
         world.do(export_trial, MANAGER, ExportTrial("NOWHERE"))
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("locked", [True, False])
+def test_an_export_tells_of_no_subject_whose_event_its_trail_does_not_reach(
+    world: World, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """Somebody is randomised while the export is under way; without the lock of the trail the two do meet."""
+    subject = world.screen("CN02")
+    investigator = world.stage.at_site(Role.INVESTIGATOR, "CN02")
+    command = RandomiseSubject("SIRIUS", subject, world.answers(), GOOD_VALUES)
+    other = Thread(target=lambda: world.do(randomise_subject, investigator, command, sign=True))
+    read_lists = exporting_trials._lists
+
+    def lists_while_somebody_is_randomised(*given: Any) -> Any:
+        other.start()
+        other.join(2)
+        return read_lists(*given)
+
+    def unlocked_head(tx: Transaction, trial_id: int | None) -> Head:
+        chain = tx.session.scalars(select(AuditChain).where(AuditChain.trial_id == trial_id)).one()
+        return Head(chain.id, chain.chain_id, chain.count, chain.hash, chain.last_at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting_trials, "_lists", lists_while_somebody_is_randomised)
+        if not locked:
+            patch.setattr(exporting_trials, "locked_head", unlocked_head)
+        trial = exported(world)
+        other.join()
+
+    beyond = [one for one in trial["subjects"] if one["event"] > trial["audit_trail"]["events"]]
+    assert [one["code"] for one in beyond] == ([] if locked else [subject])
+    assert [one["code"] for one in exported(world)["subjects"]] == [subject]
