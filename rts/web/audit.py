@@ -16,6 +16,7 @@ from flask import Response, abort, g, redirect, render_template, request, stream
 from rts.access.permissions import Permission
 from rts.clock import utc_text
 from rts.conduct.checkpointing import MakeCheckpoints, make_checkpoints
+from rts.conduct.exporting_trials import ExportedTrial, ExportTrial, export_trial
 from rts.conduct.perform import perform
 from rts.conduct.reading_sealed import OpenedDetail, ReadSealedDetail, read_sealed_detail
 from rts.refusal import FailedRule, Refusal
@@ -76,6 +77,15 @@ def full_event(trial: str, number: int) -> Any:
 def export(trial: str, kind: str) -> Response:
     """The rows of the trail as shown."""
     return _export(g.trial, kind)
+
+
+@pages.page("/trials/<trial>/audit/trial-export", AUDIT, methods=("POST",))
+def trial_export(trial: str) -> Response:
+    """Who was randomised in which order and given which kits, to be held against the revealed lists."""
+    exported: ExportedTrial = perform(store(), export_trial, actor(), ExportTrial(trial))
+    answer = Response(exported.text, content_type="application/json")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{trial}-export.json"'
+    return answer
 
 
 @pages.page("/trials/<trial>/audit/checkpoints", AUDIT)

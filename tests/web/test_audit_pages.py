@@ -6,8 +6,10 @@ import csv
 import io
 import json
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import select, text
 
@@ -289,3 +291,20 @@ def test_events_of_an_earlier_version_still_verify_and_show_no_list_id(world: Wo
     assert "a mistake" in words_of(history)
     assert "SIRIUS-R1" in exported(world)
     assert {found.rule for found in run_checks(world.store)} == {"list.not_active"}
+
+
+@pytest.mark.parametrize("person", ["auditor", "manager", "statistician.one"])
+def test_the_trial_export_is_saved_from_the_trail_by_whoever_reads_it(world: World, app: Flask, person: str) -> None:
+    subject = world.randomise("CN02")
+    reader = At(app).sign_in(person)
+    page = reader.get("/trials/SIRIUS/audit/")
+    form = BeautifulSoup(page.text, "html.parser").select_one("form[action$=trial-export]")
+    assert form is not None
+
+    answer = reader.client.post(str(form["action"]), data={"csrf_token": token_in(page)})
+
+    exported = json.loads(answer.text)
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert [one["code"] for one in exported["subjects"]] == [subject]
+    event, detail = world.last_event("trial.exported")
+    assert (event.actor, detail and detail["digest"]) == (person, sha256(answer.data).hexdigest())
