@@ -12,6 +12,7 @@ import rts
 from rts.installation import follow_recorded_clock
 from rts.store.transaction import Store
 from rts.web import (
+    accountability,
     accounts,
     audit,
     datamatrix,
@@ -97,6 +98,7 @@ ALL_PAGES = (
     subjects.pages,
     dispensing.pages,
     receiving.pages,
+    accountability.pages,
     trial.pages,
     depot.pages,
     supply.pages,

@@ -22,6 +22,10 @@ STATES: dict[str, Message] = {
     "lost": say("lost"),
     "expired": say("expired"),
     "rejected": say("rejected"),
+    "returned": say("returned"),
+    "unreturned": say("not returned"),
+    "pending_destruction": say("to be destroyed"),
+    "destroyed": say("destroyed"),
     # shipments
     "picked": say("picked"),
     "received": say("received"),
@@ -64,6 +68,11 @@ MOVES: dict[str, Message] = {
     "report_damaged": say("report damaged"),
     "report_lost": say("report lost"),
     "expire": say("expire"),
+    "return": say("return"),
+    "recount": say("count again"),
+    "write_off": say("give up for lost"),
+    "authorise_destruction": say("authorise destruction"),
+    "destroy": say("destroy"),
 }
 
 # By their codes; a definition may give them names of its own.

@@ -23,7 +23,10 @@ class Permission(StrEnum):
     END_TREATMENT = "end_treatment"
     RECEIVE = "receive"
     SITE_STOCK = "site_stock"
+    ACCOUNT_VIEW = "account_view"
     UNBLIND = "unblind"
+    KIT_VERIFY = "kit_verify"
+    DESTROY = "destroy"
     # supply
     DEPOT_VIEW = "depot_view"
     SHIP = "ship"
@@ -32,6 +35,7 @@ class Permission(StrEnum):
     SHIPMENT_CLOSE = "shipment_close"
     LOT_RELEASE = "lot_release"
     QUARANTINE_DECIDE = "quarantine_decide"
+    DESTRUCTION_AUTHORISE = "destruction_authorise"
     RESUPPLY = "resupply"
     # trial
     TRIAL_VIEW = "trial_view"
@@ -62,6 +66,7 @@ class Role(StrEnum):
     SUPPLY_MANAGER = "supply_manager"
     QUALITY = "quality"
     TRIAL_MANAGER = "trial_manager"
+    MONITOR = "monitor"
     SPONSOR_CONTACT = "sponsor_contact"
     STATISTICIAN = "statistician"
     AUDITOR = "auditor"
@@ -73,17 +78,29 @@ P = Permission
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.INVESTIGATOR: frozenset({P.SITE_VIEW, P.SCREEN, P.RANDOMISE, P.END_TREATMENT}),
-    Role.PHARMACIST: frozenset({P.SITE_VIEW, P.DISPENSE, P.RECEIVE, P.SITE_STOCK}),
+    Role.PHARMACIST: frozenset({P.SITE_VIEW, P.DISPENSE, P.RECEIVE, P.SITE_STOCK, P.ACCOUNT_VIEW, P.DESTROY}),
     Role.PHYSICIAN: frozenset({P.SITE_VIEW, P.UNBLIND}),
-    Role.DEPOT_OPERATOR: frozenset({P.DEPOT_VIEW, P.SHIP}),
+    Role.DEPOT_OPERATOR: frozenset({P.DEPOT_VIEW, P.SHIP, P.DESTROY}),
     Role.SUPPLY_MANAGER: frozenset(
         {P.SUPPLY_VIEW, P.DEPOT_VIEW, P.SHIPMENT_REQUEST, P.SHIPMENT_CLOSE, P.TRIAL_VIEW, P.JOBS_VIEW}
     ),
-    Role.QUALITY: frozenset({P.SUPPLY_VIEW, P.DEPOT_VIEW, P.LOT_RELEASE, P.QUARANTINE_DECIDE, P.TRIAL_VIEW}),
+    Role.QUALITY: frozenset(
+        {
+            P.SUPPLY_VIEW,
+            P.DEPOT_VIEW,
+            P.LOT_RELEASE,
+            P.QUARANTINE_DECIDE,
+            P.DESTRUCTION_AUTHORISE,
+            P.ACCOUNT_VIEW,
+            P.TRIAL_VIEW,
+        }
+    ),
+    Role.MONITOR: frozenset({P.TRIAL_VIEW, P.SITE_VIEW, P.ACCOUNT_VIEW, P.KIT_VERIFY}),
     Role.TRIAL_MANAGER: frozenset(
         {
             P.TRIAL_VIEW,
             P.SITE_VIEW,
+            P.ACCOUNT_VIEW,
             P.SUPPLY_VIEW,
             P.SITE_MANAGE,
             P.LIST_VIEW,
@@ -105,7 +122,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             P.AUDIT_VIEW,
         }
     ),
-    Role.AUDITOR: frozenset({P.TRIAL_VIEW, P.SITE_VIEW, P.SUPPLY_VIEW, P.AUDIT_VIEW, P.JOBS_VIEW}),
+    Role.AUDITOR: frozenset({P.TRIAL_VIEW, P.SITE_VIEW, P.ACCOUNT_VIEW, P.SUPPLY_VIEW, P.AUDIT_VIEW, P.JOBS_VIEW}),
     Role.ADMINISTRATOR: frozenset({P.ACCOUNTS, P.JOBS_VIEW, P.JOBS_RUN, P.CLOCK_MOVE}),
     Role.SERVICE: frozenset(
         {

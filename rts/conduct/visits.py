@@ -110,3 +110,24 @@ def visits_of(tx: Transaction, definition: TrialDefinition, held: Iterable[tuple
     if not gone:
         return definition.visits
     return tuple(sorted([*definition.visits, *gone.values()], key=lambda visit: visit.day))
+
+
+def first_version(tx: Transaction, row: Dispensing) -> TrialDefinition:
+    """The version under which the place of a visit that `row` fills was filled first: it numbered the places."""
+    first = select(Dispensing.version_id).where(
+        Dispensing.subject_id == row.subject_id,
+        Dispensing.visit == row.visit,
+        Dispensing.slot == row.slot,
+        Dispensing.attempt == 1,
+    )
+    return definitions.by_id(tx, tx.session.scalars(first).one())
+
+
+def group_of_slot(definition: TrialDefinition, dose_level: str, visit: str, slot: int) -> str:
+    """The kit group of one place of a visit, as `definition` numbers them."""
+    last = 0
+    for group in definition.kit_groups:
+        last += definition.visit(visit).quantity(dose_level, group)
+        if slot <= last:
+            return group
+    raise RuntimeError("every place of a visit belongs to a kit group")

@@ -10,6 +10,7 @@ from rts.access.actor import service
 from rts.clock import HeldClock, local_date
 from rts.conduct.expiring import SweepExpired, sweep_expired
 from rts.conduct.resupplying import run_night
+from rts.rehearsal.monitoring import Monitoring
 from rts.rehearsal.parcels import Parcels
 from rts.rehearsal.people import People
 from rts.rehearsal.scene import Scene
@@ -40,6 +41,7 @@ class Rehearsal:
         self.first_day = min(stage.definition.site(site).planned_opening for site in sites)
         self.parcels = Parcels(self.scene, story, sites, self.first_day)
         self.people = People(self.scene, story, sites, target)
+        self.monitoring = Monitoring(self.scene, sites)
 
     def run(self) -> date:
         """Run every day until the last person has left the trial; returns that day."""
@@ -72,6 +74,7 @@ class Rehearsal:
         self.scene.at(today, time(8, 45))
         self.parcels.pick_and_ship(Shipment.ship_on <= today)
         self.people.see_people(today)
+        self.monitoring.visit_sites(today)
         self.scene.at(today, self.scene.definition.supply.night_run)
         self._order(today)
         randomised, finished = self.people.randomised, self.people.finished

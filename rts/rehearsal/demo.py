@@ -47,6 +47,7 @@ WORTH_TRYING: dict[Role, Message] = {
     Role.SPONSOR_CONTACT: say("Read how the trial goes."),
     Role.STATISTICIAN: say("Approve the list that waits, unless you generated it."),
     Role.AUDITOR: say("Filter the audit trail."),
+    Role.MONITOR: say("Open a site's kit account, and verify the kits that came back."),
     Role.ADMINISTRATOR: say("Add an account and grant a role."),
 }
 

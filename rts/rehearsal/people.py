@@ -17,6 +17,7 @@ from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.replacing_kits import ReplaceKit, replace_kit
+from rts.conduct.returning_kits import ReturnKit, WriteOffKit, return_kit, write_off_kit
 from rts.conduct.screening import FailScreening, ScreenSubject, fail_screening, screen_subject
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.refusal import Refusal
@@ -201,6 +202,7 @@ class People:
             command = EndTreatment(self.stage.trial, course.code, "withdrawn", "the subject withdrew consent")
             self.scene.do(end_treatment, self._investigator(course), command)
             course.state = "ended"
+            self._bring_back(course, today)
             return
         if course.replacement and today >= course.replacement[0]:
             self._replace(course)
@@ -213,6 +215,7 @@ class People:
                 command = EndTreatment(self.stage.trial, course.code, "completed", "")
                 self.scene.do(end_treatment, self._investigator(course), command)
                 course.state = "ended"
+            self._bring_back(course, today)
             return
         course.replacement, course.is_lacking = None, False
         lacking = self.scene.refused(
@@ -226,10 +229,31 @@ class People:
             return  # back tomorrow
         course.to_come.pop(0)
         self.visits["due"] += 1
+        self._bring_back(course, today)
         if lacking:
             self.visits["missed"] += 1
         else:
             self._hand_over(course, visit, today)
+
+    def _bring_back(self, course: Course, today: date) -> None:
+        """The boxes of earlier visits come back and are counted, or never will."""
+        with self.stage.store.transaction() as tx:
+            statement = (
+                select(Kit.number, Dispensing.visit)
+                .join(Dispensing, Dispensing.kit_id == Kit.id)
+                .join(Subject, Dispensing.subject_id == Subject.id)
+                .where(Subject.code == course.code, Kit.state == "dispensed")
+                .order_by(Kit.number)
+            )
+            with_subject = [(number, visit) for number, visit in tx.session.execute(statement)]
+        trial, pharmacist = self.stage.trial, self._pharmacist(course)
+        for number, visit in with_subject:
+            if visit in course.person.never_returned:
+                lost = WriteOffKit(trial, course.code, number, "the subject threw the box away")
+                self.scene.do(write_off_kit, pharmacist, lost)
+            else:
+                left = course.person.left_over[visit] if self.scene.definition.units_a_kit else None
+                self.scene.do(return_kit, pharmacist, ReturnKit(trial, course.code, number, left, today))
 
     def _replace(self, course: Course) -> None:
         """The kit last handed over is spoilt; while no other is there, the person comes back day by day."""

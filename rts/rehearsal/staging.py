@@ -36,6 +36,7 @@ OFFICE = (
     ("quality", Role.QUALITY, "Sun Jing"),
     ("sponsor", Role.SPONSOR_CONTACT, "Anna Weber"),
     ("auditor", Role.AUDITOR, "Peter Holm"),
+    ("monitor", Role.MONITOR, "Elena Rossi"),
 )
 
 SITE_NAMES = {

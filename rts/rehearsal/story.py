@@ -29,8 +29,9 @@ OPENING_HOURS = {"visit": (9 * 60, 12 * 60), "consent": (12 * 60, 13 * 60), "ran
 class Chances:
     """How likely each event is, and within which days. SIRIUS's numbers as they were planned.
 
-    `replacement` is per visit, `kit_damage` per kit received, `shipment_loss` and `excursion` per shipment, `slip` per
-    handing-over or randomisation (a mistyped number, a forgotten answer, a double click). Days are inclusive.
+    `replacement` and `box_kept` (a kit never comes back) are per visit, `kit_damage` per kit received, `shipment_loss`
+    and `excursion` per shipment, `slip` per handing-over or randomisation (a mistyped number, a forgotten answer, a
+    double click). Days are inclusive; `left_over` are units in a kit that comes back.
     """
 
     screening_days: tuple[int, int] = (7, 21)
@@ -38,6 +39,8 @@ class Chances:
     dropout_per_28_days: float = 0.02
     replacement: float = 0.01
     replacement_days: tuple[int, int] = (1, 14)
+    left_over: tuple[int, int] = (0, 4)
+    box_kept: float = 0.02
     kit_damage: float = 0.005
     shipment_loss: float = 0.003
     excursion: float = 0.01
@@ -85,7 +88,8 @@ class Person:
 
     Minutes count from midnight. `shifts` are days from a visit's due date, by visit code. `days_in_treatment` is when
     they drop out, if the treatment lasts as long. `replaced_after`: the days after a visit on which its kit proves lost
-    or spoilt. The last three are slips of those who look after them.
+    or spoilt. `left_over` are the units left in the kit of a visit when it comes back, without `never_returned` ones.
+    The last three are slips of those who look after them.
     """
 
     site: str
@@ -103,6 +107,8 @@ class Person:
     shifts: dict[str, int]
     days_in_treatment: int
     replaced_after: dict[str, int]
+    left_over: dict[str, int]
+    never_returned: frozenset[str]
     mistyped_visits: frozenset[str]
     forgets_an_answer: bool
     clicks_twice: bool
@@ -192,6 +198,10 @@ class Story:
                 for visit in handing_over
                 if (chance := stream("replacement", visit.code)).happens(chances.replacement)
             },
+            left_over={visit.code: stream("left over", visit.code).whole(*chances.left_over) for visit in handing_over},
+            never_returned=frozenset(
+                visit.code for visit in handing_over if stream("box kept", visit.code).happens(chances.box_kept)
+            ),
             mistyped_visits=frozenset(
                 visit.code for visit in handing_over if stream("typing", visit.code).happens(chances.slip)
             ),

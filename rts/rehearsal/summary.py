@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, exists, func, select
 
 from rts.rehearsal.day_by_day import Rehearsal
-from rts.store.tables import AuditEvent, Kit, Shipment, Subject
+from rts.store.tables import AuditEvent, Kit, KitMove, Shipment, Subject
+from rts.supply.kits import Move
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Summary:
 
     `days` run from the first site's opening to the last visit of week 24, `days_to_target` to the last randomisation.
     `visits_due` are those at which kits were to be dispensed to somebody in treatment; `turned_away` counts people not
-    randomised because the site's kits did not suffice for some days. `refusals` counts failed rules by code, `kits` end
-    states; `seconds` gives count, median and total by deed.
+    randomised because the site's kits did not suffice for some days. `refusals` counts failed rules by code, `kits` how
+    each kit ended: dispensed, or why not; `after_use` what became of those dispensed; `seconds` gives
+    count, median and total by deed.
     """
 
     trial: str
@@ -36,6 +38,7 @@ class Summary:
     refusals: dict[str, int]
     shipments: int
     kits: dict[str, int]
+    after_use: dict[str, int]
     audit_events: int
     check: str
     seconds: dict[str, dict[str, float]]
@@ -56,7 +59,14 @@ def summarise(rehearsal: Rehearsal, last_day: date, check: str) -> Summary:
 
         strata = counted(Subject.stratum, Subject.randomised_at.is_not(None))
         shipments = tx.session.scalar(select(func.count()).select_from(Shipment)) or 0
-        kits = counted(Kit.state)
+        was_dispensed = exists().where(KitMove.kit_id == Kit.id, KitMove.move == Move.DISPENSE)
+        before_destruction = (
+            select(KitMove.from_state)
+            .where(KitMove.kit_id == Kit.id, KitMove.move == Move.AUTHORISE_DESTRUCTION)
+            .scalar_subquery()
+        )
+        fate = case((was_dispensed, "dispensed"), else_=func.coalesce(before_destruction, Kit.state))
+        kits, after_use = counted(fate), counted(Kit.state, was_dispensed)
         events = tx.session.scalar(select(func.count()).select_from(AuditEvent)) or 0
     reached = people.target_reached_on or last_day
     return Summary(
@@ -73,6 +83,7 @@ def summarise(rehearsal: Rehearsal, last_day: date, check: str) -> Summary:
         refusals=dict(sorted(scene.refusals.items())),
         shipments=shipments,
         kits=kits,
+        after_use=after_use,
         audit_events=events,
         check=check,
         seconds={

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from rts.conduct.places import Place, place_of
 from rts.conduct.visits import definition_of_visit
+from rts.reports.accountability import due_back
 from rts.reports.stock import ExpiryLine, stock_by_expiry
 from rts.reports.subjects import DueVisit, next_visits
 from rts.store.tables import Dispensing, Kit, Shipment, Site, Subject
@@ -83,6 +84,7 @@ class SiteToday:
     waiting: tuple[WaitingSubject, ...]
     shipments: tuple[ExpectedShipment, ...]
     stock: tuple[ExpiryLine, ...]
+    due_back: int
 
     @property
     def arriving(self) -> tuple[ExpectedShipment, ...]:
@@ -131,6 +133,7 @@ def site_today(tx: Transaction, site: Site) -> SiteToday:
         waiting=tuple(WaitingSubject(row.code, row.consent_on, row.screened_at) for row in screened),
         shipments=_expected(tx, site),
         stock=stock,
+        due_back=len(due_back(tx, site)),
     )
 
 

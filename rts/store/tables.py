@@ -767,6 +767,79 @@ class Dispensing(Base):
     subject: Mapped[Subject] = relationship()
 
 
+class KitReturn(Base):
+    """A kit that a subject brought back, and how many units were left in it; empty where the definition counts none.
+
+    `number` counts from 1: a kit that was counted again has a further row, and the newest holds.
+    """
+
+    __tablename__ = "kit_return"
+    __table_args__ = (
+        UniqueConstraint("kit_id", "number"),
+        CheckConstraint("units IS NULL OR units >= 0", name="units_counted"),
+    )
+    id: Mapped[int] = key()
+    kit_id: Mapped[int] = to("kit")
+    number: Mapped[int]
+    dispensing_id: Mapped[int] = to("dispensing", index=True)
+    units: Mapped[int | None]
+    returned_on: Mapped[date]
+    remark: Mapped[str]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str]
+
+
+class KitVerification(Base):
+    """A monitor compared a kit with what the site has on paper. It holds as long as the kit's ledger has no more than
+    `moves` rows: whatever is recorded later opens the verification again.
+    """
+
+    __tablename__ = "kit_verification"
+    __table_args__ = (UniqueConstraint("kit_id", "moves"),)
+    id: Mapped[int] = key()
+    kit_id: Mapped[int] = to("kit")
+    moves: Mapped[int]
+    verified_at: Mapped[datetime]
+    verified_by: Mapped[str]
+
+
+class Destruction(Base):
+    """Kits at one site or depot whose destruction was authorised by `document`, and later recorded by `certificate`."""
+
+    __tablename__ = "destruction"
+    __table_args__ = (
+        UniqueConstraint("trial_id", "number"),
+        CheckConstraint("(site_id IS NULL) <> (depot_id IS NULL)", name="at_one_place"),
+        CheckConstraint(
+            "(recorded_at IS NULL) = (recorded_by IS NULL) AND (recorded_at IS NULL) = (destroyed_on IS NULL)"
+            " AND (recorded_at IS NULL) = (certificate IS NULL)",
+            name="recorded_whole",
+        ),
+    )
+    id: Mapped[int] = key()
+    trial_id: Mapped[int] = to("trial")
+    number: Mapped[str] = mapped_column(String(20))
+    site_id: Mapped[int | None] = to("site")
+    depot_id: Mapped[int | None] = to("depot")
+    document: Mapped[str]
+    authorised_at: Mapped[datetime]
+    authorised_by: Mapped[str]
+    certificate: Mapped[str | None]
+    destroyed_on: Mapped[date | None]
+    recorded_at: Mapped[datetime | None]
+    recorded_by: Mapped[str | None]
+
+
+class DestructionKit(Base):
+    """A kit whose destruction was authorised."""
+
+    __tablename__ = "destruction_kit"
+    id: Mapped[int] = key()
+    destruction_id: Mapped[int] = to("destruction", index=True)
+    kit_id: Mapped[int] = to("kit", unique=True)
+    kit: Mapped[Kit] = relationship()
+
+
 class ResupplyRecord(Base):
     """What the night run saw and decided for one site on one date, sealed whole at a constant size."""
 

@@ -40,6 +40,10 @@ class KitState(StrEnum):
     LOST = "lost"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    RETURNED = "returned"
+    UNRETURNED = "unreturned"
+    PENDING_DESTRUCTION = "pending_destruction"
+    DESTROYED = "destroyed"
 
 
 class Move(StrEnum):
@@ -62,9 +66,20 @@ class Move(StrEnum):
     REPORT_DAMAGED = "report_damaged"
     REPORT_LOST = "report_lost"
     EXPIRE = "expire"
+    RETURN = "return"
+    RECOUNT = "recount"
+    WRITE_OFF = "write_off"
+    AUTHORISE_DESTRUCTION = "authorise_destruction"
+    DESTROY = "destroy"
 
 
 ON_HAND = frozenset({KitState.AVAILABLE, KitState.ASSIGNED, KitState.QUARANTINED})
+
+MAY_BE_DESTROYED = frozenset({KitState.RETURNED, KitState.EXPIRED, KitState.DAMAGED, KitState.REJECTED})
+"""A kit in one of these states is of no further use and lies where it can be destroyed."""
+
+ENDED = frozenset({KitState.PENDING_DESTRUCTION, KitState.DESTROYED})
+"""What was decided of a kit after it had come to an end: which end, the ledger before tells."""
 
 MOVES: dict[Move, tuple[frozenset[KitState], KitState]] = {
     Move.RELEASE_LOT: (frozenset({KitState.PACKED}), KitState.IN_DEPOT),
@@ -84,6 +99,12 @@ MOVES: dict[Move, tuple[frozenset[KitState], KitState]] = {
     Move.REPORT_DAMAGED: (ON_HAND, KitState.DAMAGED),
     Move.REPORT_LOST: (ON_HAND, KitState.LOST),
     Move.EXPIRE: (ON_HAND | {KitState.PACKED, KitState.IN_DEPOT}, KitState.EXPIRED),
+    # A box that was given up for lost may turn up; one that came back is counted again, never given back.
+    Move.RETURN: (frozenset({KitState.DISPENSED, KitState.UNRETURNED}), KitState.RETURNED),
+    Move.RECOUNT: (frozenset({KitState.RETURNED}), KitState.RETURNED),
+    Move.WRITE_OFF: (frozenset({KitState.DISPENSED}), KitState.UNRETURNED),
+    Move.AUTHORISE_DESTRUCTION: (MAY_BE_DESTROYED, KitState.PENDING_DESTRUCTION),
+    Move.DESTROY: (frozenset({KitState.PENDING_DESTRUCTION}), KitState.DESTROYED),
 }
 
 
@@ -153,6 +174,8 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
     - received = on hand + ever dispensed + expired + damaged + lost + rejected;
     - released = ever dispensed + undispensed by the same fates.
 
+    What happens to a box after it was dispensed is counted apart, and destruction changes no fate.
+
     Left sides count moves; right sides count where kits ended, by the recorded states. The two come from different
     columns, so a row that is missing, doubled or edited shows.
     """
@@ -184,8 +207,9 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
                 dispensed = True
                 count(right, "received", row)
                 count(right, "released", row)
-        last = steps[-1]
-        before = steps[-2].state if len(steps) > 1 else KitState.PACKED
+        until_its_end = [row for row in steps if row.state not in ENDED]
+        last = until_its_end[-1]
+        before = until_its_end[-2].state if len(until_its_end) > 1 else KitState.PACKED
         if last.state in _LOST_ON_THE_WAY:
             count(right, "sent", last)
         # A kit that expires in the depot has never been at a site; one damaged on receipt has.
@@ -195,7 +219,7 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
         if at_site and not dispensed:
             count(right, "received", last)
         never_released = last.state is KitState.PACKED or (last.state is KitState.EXPIRED and not released)
-        if not dispensed and not never_released and last.state is not KitState.DISPENSED:
+        if not dispensed and not never_released:
             count(right, "released", last)
 
     return [

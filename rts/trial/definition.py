@@ -279,6 +279,9 @@ class TrialDefinition:
     `code` is the trial's permanent code; `assumptions` lists what the registry record does not state. `gates` are the
     dated gates a site must pass before kits may be sent to it and subjects randomised (SHIP-02, UNBL-07). Gates, dose
     levels and kit groups are codes; the names that people read instead are given by code, for some or all of them.
+
+    `units_a_kit` is how many units (tablets, vials: `unit`) a kit of each group holds, `units_a_day` how many of it a
+    subject on each dose level takes a day; groups that are not named are not counted.
     """
 
     code: str
@@ -295,6 +298,9 @@ class TrialDefinition:
     kit_groups: tuple[str, ...]
     kit_group_names: dict[str, Text]
     visits: tuple[Visit, ...]
+    unit: Text
+    units_a_kit: dict[str, int]
+    units_a_day: dict[str, dict[str, int]]
     end_of_treatment_day: int
     expiry: ExpiryRules
     depots: tuple[Depot, ...]

@@ -121,6 +121,9 @@ def _read_public(document: Document) -> TrialDefinition:
         dose_level_names=dosing.words_by_name("level_names"),
         kit_groups=dosing.texts("kit_groups"),
         kit_group_names=dosing.words_by_name("kit_group_names"),
+        unit=dosing.words("unit", ""),
+        units_a_kit=dosing.whole_by_name("units_a_kit", at_least=1),
+        units_a_day=_units_a_day(dosing),
         visits=tuple(_visit(table) for table in root.tables("visits")),
         end_of_treatment_day=dosing.whole("end_of_treatment_day", at_least=1),
         expiry=_expiry(root.table("expiry")),
@@ -254,6 +257,11 @@ def _visit(table: Table) -> Visit:
         window_after=table.whole("window_after"),
         kits={level: kits.whole_by_name(level) for level in kits.values},
     )
+
+
+def _units_a_day(dosing: Table) -> dict[str, dict[str, int]]:
+    levels = dosing.table("units_a_day", optional=True)
+    return {level: levels.whole_by_name(level, at_least=1) for level in levels.values}
 
 
 def _expiry(table: Table) -> ExpiryRules:

@@ -283,9 +283,26 @@ def _check_visits(document: Document, definition: TrialDefinition) -> None:
         last = max((visit.day for visit in definition.visits if _dispenses(visit)), default=0)
         if definition.end_of_treatment_day <= last:
             document.report(ending, "visit.order", say("must be later than the last visit that dispenses"))
+    _check_units(document, definition)
     for key, codes in (("levels", definition.dose_levels), ("kit_groups", definition.kit_groups)):
         if document.is_sound(("dosing", key)) and not codes:
             document.report(("dosing", key), "list.empty", say("must hold at least one"))
+
+
+def _check_units(document: Document, definition: TrialDefinition) -> None:
+    """What a kit holds, and what is taken of it a day: of groups and levels that there are."""
+    for group in definition.units_a_kit:
+        if group not in definition.kit_groups:
+            message = say("no such kit group in dosing.kit_groups")
+            document.report(("dosing", "units_a_kit", group), "reference.unknown", message)
+    for level, by_group in definition.units_a_day.items():
+        if level not in definition.dose_levels:
+            message = say("no such dose level in dosing.levels")
+            document.report(("dosing", "units_a_day", level), "reference.unknown", message)
+        for group in by_group:
+            if group not in definition.units_a_kit:
+                message = say("dosing.units_a_kit does not say what a kit of this group holds")
+                document.report(("dosing", "units_a_day", level, group), "units.kit_unknown", message)
 
 
 def _dispenses(visit: Visit) -> bool:

@@ -32,6 +32,7 @@ OBJECTS: dict[str, Message] = {
     "list_specification": say("Specification"),
     "root_key": say("Root key"),
     "audit_key": say("Audit key"),
+    "destruction": say("Destruction"),
 }
 
 ACTIONS_OF_INSTALLATION: dict[str, Message] = {
@@ -93,6 +94,12 @@ ACTIONS_OF_TRIAL: dict[str, Message] = {
     "kit.replaced": say("Kit replaced"),
     "kit.mismatch": say("Wrong kit refused"),
     "kit.damaged": say("Kit damaged"),
+    "kit.returned": say("Kit returned"),
+    "kit.recounted": say("Kit counted again"),
+    "kit.unreturned": say("Kit given up for lost"),
+    "kits.verified": say("Kits verified"),
+    "destruction.authorised": say("Destruction authorised"),
+    "destruction.recorded": say("Destruction recorded"),
     "kit.lost": say("Kit lost"),
     "kit.released_from_quarantine": say("Kit released from quarantine"),
     "kit.rejected": say("Kit rejected"),
@@ -224,12 +231,15 @@ FACTS: dict[str, Message] = {
     "public_key": say("Public key"),
     "recipients": say("Recipients"),
     "events": say("Events"),
+    "units": say("Units left"),
+    "certificate": say("Certificate"),
 }
 
 DEEDS: dict[str, Message] = {
     "read_design": say("Compare procedures"),
     "activate_list": say("Activate list"),
     "add_person": say("Add account"),
+    "authorise_destruction": say("Authorise destruction"),
     "announce_audit_key": say("Announce audit key"),
     "approve_list": say("Approve list"),
     "ask_for_release": say("Ask for the release of a list"),
@@ -270,6 +280,7 @@ DEEDS: dict[str, Message] = {
     "read_sealed_detail": say("Read the full record"),
     "read_specification": say("Read specification of a list"),
     "receive_shipment": say("Receive shipment"),
+    "record_destruction": say("Record destruction"),
     "register_own_key": say("Register own key"),
     "release_lot": say("Release lot"),
     "replace_kit": say("Replace kit"),
@@ -279,6 +290,7 @@ DEEDS: dict[str, Message] = {
     "reset_password": say("Reset password"),
     "resupply_site": say("Resupply site"),
     "retire_own_key": say("Retire own key"),
+    "return_kit": say("Record a returned kit"),
     "reveal_list": say("Reveal list"),
     "reveal_seed_share": say("Reveal a share of a seed"),
     "review_list": say("Review list"),
@@ -292,9 +304,11 @@ DEEDS: dict[str, Message] = {
     "sweep_expired": say("Mark expired kits"),
     "unblind_subject": say("Break the code"),
     "unlock_account": say("Unlock account"),
+    "verify_kits": say("Verify kits"),
     "warn_of_calendars": say("Warn of calendars running out"),
     "warn_of_low_lists": say("Warn of lists running low"),
     "withdraw_list": say("Withdraw list"),
+    "write_off_kit": say("Give a kit up for lost"),
 }
 
 # Why a deed was refused: the codes of rts.refusal.Refusal.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
@@ -13,8 +15,17 @@ from rts.conduct.places import place_of
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.replacing_kits import ReplaceKit, check_replacement, replace_kit
 from rts.conduct.reporting_kits import ReportKit, check_report, report_kit
+from rts.conduct.returning_kits import (
+    ReturnKit,
+    WriteOffKit,
+    check_return,
+    check_write_off,
+    return_kit,
+    write_off_kit,
+)
 from rts.randomisation.numbers import normal_number
 from rts.refusal import Refusal, say
+from rts.reports.accountability import kits_given_to
 from rts.reports.people import Contact, contacts
 from rts.reports.stock import kit_life
 from rts.reports.subjects import subject_life
@@ -113,6 +124,56 @@ def replace(trial: str, subject: str, visit: str, kit: str) -> Answer:
 
     context = {"life": life, "visit": found, "old": old, "trial": trial}
     return reviewed_deed("dispensing/replace.html", replace_kit, command_of, replaced_url, context, check=check)
+
+
+def _given_kit(kit: str) -> dict[str, Any]:
+    """A kit that was handed over to the subject of this page, as forms about it show it; 404 for any other."""
+    with store().transaction() as tx:
+        subject, place = subject_here(tx), place_of(tx, site_here(tx))
+        line = next((one for one in kits_given_to(tx, subject) if one.number == normal_number(kit)), None) or abort(404)
+        return {
+            "line": line,
+            "given": line.given,
+            "unit": place.definition.unit,
+            "today": place.today,
+            "trial": g.trial.code,
+            "subject": subject.code,
+        }
+
+
+def _subject_url(done: Done) -> str:
+    return url_for("subjects.show", trial=g.trial.code, subject=g.subject.code, done=done.deed)
+
+
+@pages.page("/trials/<trial>/subjects/<subject>/kits/<kit>/return", Permission.DISPENSE, methods=("GET", "POST"))
+def return_page(trial: str, subject: str, kit: str) -> Answer:
+    """Record that a kit came back and what is left in it, or count it again."""
+    context = _given_kit(kit)
+    is_counted = context["given"].held is not None
+
+    def command_of(entered: Entered) -> ReturnKit:
+        units = entered.whole("units") if is_counted else None
+        return ReturnKit(trial, subject, kit, units, entered.day("returned_on"), entered.text("remark"))
+
+    def check(tx: Transaction, command: ReturnKit) -> None:
+        check_return(tx, place_of(tx, site_here(tx)), subject_here(tx), command)
+
+    return reviewed_deed("dispensing/return.html", return_kit, command_of, _subject_url, context, check=check)
+
+
+@pages.page("/trials/<trial>/subjects/<subject>/kits/<kit>/write-off", Permission.DISPENSE, methods=("GET", "POST"))
+def write_off(trial: str, subject: str, kit: str) -> Answer:
+    """Record that a kit will not come back."""
+
+    def command_of(entered: Entered) -> WriteOffKit:
+        return WriteOffKit(trial, subject, kit, required_reason(entered))
+
+    def check(tx: Transaction, command: WriteOffKit) -> None:
+        check_write_off(tx, subject_here(tx), command)
+
+    return reviewed_deed(
+        "dispensing/write_off.html", write_off_kit, command_of, _subject_url, _given_kit(kit), check=check
+    )
 
 
 @pages.page("/trials/<trial>/sites/<site>/stock/<kit>/report", Permission.SITE_STOCK, methods=("GET", "POST"))

@@ -37,6 +37,7 @@ def role_name(role: Role | str) -> str:
         Role.SUPPLY_MANAGER: _("Supply manager"),
         Role.QUALITY: _("Quality assurance"),
         Role.TRIAL_MANAGER: _("Trial manager"),
+        Role.MONITOR: _("Monitor"),
         Role.SPONSOR_CONTACT: _("Sponsor contact"),
         Role.STATISTICIAN: _("Unblinded statistician"),
         Role.AUDITOR: _("Auditor"),
@@ -53,6 +54,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...], Permission, str], ...] = (
     ("unblinding.find", ("trial", "site"), Permission.UNBLIND, "unblind"),
     ("site.stock", ("trial", "site"), Permission.SITE_STOCK, "stock"),
     ("receiving.shipments", ("trial", "site"), Permission.RECEIVE, "receive"),
+    ("accountability.account", ("trial", "site"), Permission.ACCOUNT_VIEW, "lists"),
     ("depot.home", ("trial", "depot"), Permission.DEPOT_VIEW, "ship"),
     ("trial.overview", ("trial",), Permission.TRIAL_VIEW, "home"),
     ("trial.sites", ("trial",), Permission.TRIAL_VIEW, "sites"),
@@ -82,6 +84,7 @@ def room_label(endpoint: str) -> str:
         "unblinding.find": _("Code break"),
         "site.stock": _("Stock"),
         "receiving.shipments": _("Shipments"),
+        "accountability.account": _("Account"),
         "depot.home": _("Depot"),
         "trial.overview": _("Trial"),
         "trial.sites": _("Sites"),
@@ -123,6 +126,11 @@ ROOM_OF = {
     "dispensing.visit": "subjects.subject_list",
     "dispensing.replace": "subjects.subject_list",
     "dispensing.report": "site.stock",
+    "dispensing.return_page": "subjects.subject_list",
+    "dispensing.write_off": "subjects.subject_list",
+    "accountability.at_depot": "depot.home",
+    "accountability.authorise_at_depot": "depot.home",
+    "accountability.record_at_depot": "depot.home",
     "own_key.show": "lists.all_lists",
     "own_key.register": "lists.all_lists",
     "own_key.retire": "lists.all_lists",
@@ -155,7 +163,7 @@ def rooms_of(tx: Transaction) -> list[Room]:
                 continue
             if endpoint.startswith("site.") and not grant.site_id:
                 continue  # people of the whole trial reach a site through the list of sites
-            if endpoint in {"subjects.subject_list"} and not grant.site_id:
+            if endpoint in {"subjects.subject_list", "accountability.account"} and not grant.site_id:
                 continue
             url = url_for(endpoint, **{need: named[need] for need in needs})
             found.setdefault(endpoint, Room(room_label(endpoint), url, icon))

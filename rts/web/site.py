@@ -31,6 +31,7 @@ def home(trial: str, site: str) -> str:
         "dispense": may(Permission.DISPENSE),
         "receive": may(Permission.RECEIVE),
         "stock": may(Permission.SITE_STOCK),
+        "account": may(Permission.ACCOUNT_VIEW),
     }
     return render_template(
         "site/home.html", site=found, may=rights, chart=stock_chart(found.stock, found.today), trial=trial, code=site

@@ -29,6 +29,7 @@ from rts.conduct.screening import (
     screen_subject,
 )
 from rts.refusal import FailedRule, Refusal, say
+from rts.reports.accountability import kits_given_to
 from rts.reports.people import contacts
 from rts.reports.subjects import randomisation_record, stratification, subject_life, subject_rows
 from rts.store.tables import Subject
@@ -78,6 +79,8 @@ def show(trial: str, subject: str) -> str:
     """The life of one subject, and what comes next."""
     with store().transaction() as tx:
         life = subject_life(tx, subject_here(tx))
+        given = kits_given_to(tx, subject_here(tx))
+        unit = place_of(tx, site_here(tx)).definition.unit
     rights = {
         "screen": may(Permission.SCREEN),
         "randomise": may(Permission.RANDOMISE),
@@ -85,7 +88,9 @@ def show(trial: str, subject: str) -> str:
         "dispense": may(Permission.DISPENSE),
         "stock": may(Permission.SITE_STOCK),
     }
-    return render_template("subjects/subject.html", life=life, may=rights, trial=trial, site=g.site.code)
+    return render_template(
+        "subjects/subject.html", life=life, given=given, unit=unit, may=rights, trial=trial, site=g.site.code
+    )
 
 
 @pages.page("/trials/<trial>/sites/<site>/subjects/screen", Permission.SCREEN, methods=("GET", "POST"))

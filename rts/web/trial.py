@@ -148,7 +148,8 @@ def site_page(trial: str, site: str) -> str:
     page = _site()
     done = request.args.get("done", "")
     changed = page["site"].changed(done.removeprefix("plan-")) if done.startswith("plan-") else None
-    return render_template("trial/site_page.html", done=done, changed=changed, **page)
+    may_see_account = actor().may(Permission.ACCOUNT_VIEW, g.trial, g.site)
+    return render_template("trial/site_page.html", done=done, changed=changed, may_see_account=may_see_account, **page)
 
 
 def _back(done: str) -> str:

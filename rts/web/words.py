@@ -45,6 +45,10 @@ KIT_STATES: dict[str, Word] = {
     "lost": (_("Lost"), "stop"),
     "expired": (_("Expired"), "stop"),
     "rejected": (_("Rejected"), "stop"),
+    "returned": (_("Returned"), "info"),
+    "unreturned": (_("Not returned"), "stop"),
+    "pending_destruction": (_("To be destroyed"), "wait"),
+    "destroyed": (_("Destroyed"), "quiet"),
 }
 
 KIT_MOVES: dict[str, Word] = {
@@ -65,6 +69,11 @@ KIT_MOVES: dict[str, Word] = {
     "report_damaged": (_("Reported damaged"), "stop"),
     "report_lost": (_("Reported lost"), "stop"),
     "expire": (_("Expired"), "stop"),
+    "return": (_("Returned"), "info"),
+    "recount": (_("Counted again"), "info"),
+    "write_off": (_("Not returned"), "stop"),
+    "authorise_destruction": (_("Destruction authorised"), "wait"),
+    "destroy": (_("Destroyed"), "quiet"),
 }
 
 SHIPMENT_STATES: dict[str, Word] = {

@@ -26,6 +26,9 @@ NAMED_BY_THE_TRIAL = {
     "visits.kits.LEVEL.study-drug": "visits.kits.LEVEL.GROUP",
     "dosing.level_names.standard": "dosing.level_names.LEVEL",
     "dosing.kit_group_names.study-drug": "dosing.kit_group_names.GROUP",
+    "dosing.units_a_kit.study-drug": "dosing.units_a_kit.GROUP",
+    "dosing.units_a_day.standard": "dosing.units_a_day.LEVEL",
+    "dosing.units_a_day.LEVEL.study-drug": "dosing.units_a_day.LEVEL.GROUP",
     **{
         f"trial.gate_names.{gate}": "trial.gate_names.GATE"
         for gate in ("ethics", "contract", "authority", "unblinding-access")
@@ -67,7 +70,7 @@ def keys_read(part: str) -> set[str]:
         for table in document._tables
         for key in table.asked
     }
-    names = {"calendars.NAME", "visits.kits.LEVEL"}
+    names = {"calendars.NAME", "visits.kits.LEVEL", "dosing.units_a_day.LEVEL"}
     return {in_the_words_of_the_page(path) for path in paths} - names
 
 

@@ -88,8 +88,12 @@ def test_a_trial_in_which_much_goes_wrong_is_told_whole_and_checks_clean(
     assert summary.check == "clean"
     assert summary.randomised == sum(summary.randomised_by_stratum.values()) == 8
     assert summary.visits_due == summary.visits_dispensed + summary.visits_missed
-    assert summary.kits == counts["Kit.state"]
-    assert sum(summary.kits.values()) == 1140
+    assert sum(summary.kits.values()) == sum(counts["Kit.state"].values()) == 1140
+    assert summary.kits["dispensed"] == sum(summary.after_use.values())
+    assert events["kit.returned"] > 0
+    assert events["kits.verified"] > 0
+    assert events["destruction.recorded"] > 0
+    assert summary.after_use["destroyed"] > 0
     assert summary.shipments == sum(counts["Shipment.state"].values())
     assert summary.audit_events == sum(events.values())
     assert sum(summary.refusals.values()) == events["refused"]
@@ -232,6 +236,7 @@ def test_a_summary_is_plain_json() -> None:
         refusals={"kit.mismatch": 14},
         shipments=194,
         kits={"dispensed": 857},
+        after_use={"returned": 857},
         audit_events=4740,
         check="clean",
         seconds={"hand_over": {"count": 857, "median": 0.005, "total": 6.8}},

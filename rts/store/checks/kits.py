@@ -10,7 +10,7 @@ from rts.refusal import Refusal, say
 from rts.store.audit_verification import Finding
 from rts.store.checks.view import View
 from rts.store.tables import Dispensing, Kit, KitMove
-from rts.supply.kits import KitState, LedgerRow, Move, conservation, replay
+from rts.supply.kits import ENDED, KitState, LedgerRow, Move, conservation, replay
 
 _IDENTITIES = {
     "sent": say("sent = in transit + lost on the way + missing + received"),
@@ -21,9 +21,12 @@ _IDENTITIES = {
 # Where a kit may be, by what became of giving it to a subject.
 _STATES_AFTER = {
     "assigned": {KitState.ASSIGNED},
-    "dispensed": {KitState.DISPENSED},
-    "replaced": {KitState.DISPENSED, KitState.DAMAGED, KitState.LOST},
-    "put_back": {KitState.QUARANTINED, KitState.REJECTED, KitState.EXPIRED, KitState.DAMAGED, KitState.LOST},
+    "dispensed": {KitState.DISPENSED, KitState.RETURNED, KitState.UNRETURNED, *ENDED},
+    "replaced": {
+        *(KitState.DISPENSED, KitState.RETURNED, KitState.UNRETURNED, KitState.DAMAGED, KitState.LOST),
+        *ENDED,
+    },
+    "put_back": {KitState.QUARANTINED, KitState.REJECTED, KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, *ENDED},
 }
 
 
