@@ -32,6 +32,7 @@ from rts.store.tables import (
     Base,
     BlindedLot,
     Depot,
+    Destruction,
     Dispensing,
     Kit,
     ListFile,
@@ -365,6 +366,7 @@ def objects_of(world: World) -> Objects:
             "visit": ["W0", "W12"],
             "gate": list(world.stage.definition.gates[:1]),
             "kind": ["csv", "jsonl"],
+            "destruction": every(Destruction.number),
         }
         related = {
             frozenset({"subject", "visit", "kit"}): rows(
@@ -373,6 +375,19 @@ def objects_of(world: World) -> Objects:
                         union(*(select(e(Dispensing.id)).group_by(Dispensing.state) for e in (func.min, func.max)))
                     )
                 )
+            ),
+            frozenset({"subject", "kit"}): rows(
+                select(Subject.code.label("subject"), Kit.number.label("kit"))
+                .select_from(Dispensing)
+                .join(Subject)
+                .join(Kit, Dispensing.kit_id == Kit.id)
+                .where(Kit.number.in_(kits), Dispensing.dispensed_at.is_not(None))
+            ),
+            frozenset({"site", "destruction"}): rows(
+                select(Site.code.label("site"), Destruction.number.label("destruction")).join(Destruction)
+            ),
+            frozenset({"depot", "destruction"}): rows(
+                select(Depot.code.label("depot"), Destruction.number.label("destruction")).join(Destruction)
             ),
             frozenset({"site", "kit"}): rows(at_sites.where(Kit.number.in_(kits))),
             frozenset({"site", "shipment"}): rows(to_site.where(Shipment.number.in_(shipments))),

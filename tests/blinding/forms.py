@@ -13,9 +13,11 @@ from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
+from rts.conduct.returning_kits import ReturnKit, return_kit
 from rts.conduct.screening import ScreenSubject, screen_subject
 from rts.conduct.sending_shipments import ShipShipment, ship_shipment
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from rts.conduct.verifying_kits import VerifyKits, verify_kits
 
 DEPOT = "DEP-SH"
 
@@ -81,6 +83,15 @@ def _unblind(command: UnblindSubject, _site: str) -> Form:
     return f"subjects/{command.subject}/code-break", {"reason": command.reason, "adverse_event": "yes"}
 
 
+def _return(command: ReturnKit, _site: str) -> Form:
+    entered = {"units": str(command.units), "returned_on": command.returned_on.isoformat(), "remark": command.remark}
+    return f"subjects/{command.subject}/kits/{command.kit}/return", entered
+
+
+def _verify(command: VerifyKits, _site: str) -> Form:
+    return f"sites/{command.site}/account/verify", {f"kits-{kit}": "yes" for kit in command.kits}
+
+
 FORMS: dict[Any, Callable[[Any, str], Form]] = {
     decide_quarantine: _decide,
     end_treatment: _end,
@@ -90,7 +101,9 @@ FORMS: dict[Any, Callable[[Any, str], Form]] = {
     randomise_subject: _randomise,
     receive_shipment: _receive,
     request_shipment: _request,
+    return_kit: _return,
     screen_subject: _screen,
     ship_shipment: _ship,
     unblind_subject: _unblind,
+    verify_kits: _verify,
 }

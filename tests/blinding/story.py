@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,12 @@ from rts.access.actor import Actor, service
 from rts.access.permissions import Role
 from rts.conduct.closing_shipments import CloseShipment, close_shipment
 from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
+from rts.conduct.destroying_kits import (
+    AuthoriseDestruction,
+    RecordDestruction,
+    authorise_destruction,
+    record_destruction,
+)
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.handing_over import HandOver, hand_over
 from rts.conduct.perform import perform
@@ -25,9 +31,11 @@ from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.conduct.replacing_kits import ReplaceKit, replace_kit
 from rts.conduct.reporting_kits import ReportKit, report_kit
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
+from rts.conduct.returning_kits import ReturnKit, WriteOffKit, return_kit, write_off_kit
 from rts.conduct.screening import FailScreening, ScreenSubject, fail_screening, screen_subject
 from rts.conduct.sending_shipments import ShipShipment, ship_shipment
 from rts.conduct.unblinding import Unblinded, UnblindSubject, unblind_subject
+from rts.conduct.verifying_kits import VerifyKits, verify_kits
 from rts.jobs.catalogue import scheduled_jobs
 from rts.jobs.due import due_jobs
 from rts.jobs.runs import last_runs
@@ -282,6 +290,8 @@ def tell(story: Story, settings: Settings) -> None:
         end_treatment, story.at(Role.INVESTIGATOR, two.rsplit("-", 1)[0]), EndTreatment(trial, two, "completed", "")
     )
 
+    _account_for_kits(story, one, others, first)
+
     # An emergency: nothing but the requester's screen may tell.
     physician = story.at(Role.PHYSICIAN, three.rsplit("-", 1)[0])
     story.do(unblind_subject, physician, UnblindSubject(trial, three, "", None), sign=True)
@@ -333,6 +343,32 @@ def tell(story: Story, settings: Settings) -> None:
         "visit.window",
     }
     assert wanted <= set(story.refused), f"the story no longer meets {wanted - set(story.refused)}"
+
+
+def _account_for_kits(story: Story, withdrawn: str, others: list[str], site: str) -> None:
+    """Boxes come back or do not, the monitor verifies them, and some are destroyed."""
+    trial, today = story.trial, story.world.today
+    first_kits = {subject: story.world.kit_for(subject, "W0") for subject in [withdrawn, *others[:4]]}
+    for subject, kit in first_kits.items():
+        whose = story.pharmacist_of(subject)
+        story.do(return_kit, whose, ReturnKit(trial, subject, kit, 29, today))
+        if subject != others[0]:
+            story.do(return_kit, whose, ReturnKit(trial, subject, kit, 3, today), at_core=True)
+    story.do(
+        write_off_kit, story.pharmacist_of(others[0]), WriteOffKit(trial, others[0], first_kits[others[0]], "lost")
+    )
+    for code in (first_kits[withdrawn], "K999999"):
+        recount = ReturnKit(trial, withdrawn, code, 4, today, "counted again")
+        story.do(return_kit, story.pharmacist_of(withdrawn), recount)
+    spent = sorted({*story.kits("returned", site), *story.kits("damaged", site), *story.kits("rejected", site)})
+    authority = AuthoriseDestruction(trial, tuple(spent), "QA letter 1", site=site)
+    story.do(authorise_destruction, "quality", authority)
+    for kits in (spent[:1], spent[1:], spent):
+        story.do(verify_kits, "monitor", VerifyKits(trial, site, tuple(kits)), sign=True)
+    story.do(authorise_destruction, "quality", replace(authority, kits=tuple(spent[1:])))
+    pharmacist = story.at(Role.PHARMACIST, site)
+    for certificate in ("", "Certificate 1"):
+        story.do(record_destruction, pharmacist, RecordDestruction(trial, f"{site}-D1", today, certificate))
 
 
 def tell_short(story: Story) -> None:

@@ -26,7 +26,18 @@ from rts.conduct.perform import perform
 from rts.conduct.places import place_of, supplying_depot
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.rehearsal.staging import OPERATOR
-from rts.store.tables import AuditEvent, Depot, Kit, ListFile, ListSpecification, RoleGrant, Shipment, Site, Subject
+from rts.store.tables import (
+    AuditEvent,
+    Depot,
+    Destruction,
+    Kit,
+    ListFile,
+    ListSpecification,
+    RoleGrant,
+    Shipment,
+    Site,
+    Subject,
+)
 from rts.trial.shipped import shipped_definition
 from rts.web import cookies
 from rts.web.guard import Pages
@@ -50,6 +61,7 @@ PEOPLE = {
     "quality": Role.QUALITY,
     "sponsor": Role.SPONSOR_CONTACT,
     "auditor": Role.AUDITOR,
+    "monitor": Role.MONITOR,
     "depot": Role.DEPOT_OPERATOR,
     "investigator.cn02": Role.INVESTIGATOR,
     "pharmacist.cn02": Role.PHARMACIST,
@@ -99,8 +111,10 @@ class Matrix:
         """The URL of `rule` with what it names."""
         missing = rule.arguments - set(named)
         assert not missing, f"{rule.rule}: say in this test how to name a {', '.join(missing)}"
-        if {"visit", "kit"} <= rule.arguments:
+        if {"visit", "kit"} <= rule.arguments or {"subject", "kit"} <= rule.arguments:
             named = named | {"kit": named["visit_kit"]}
+        elif {"depot", "destruction"} <= rule.arguments:
+            named = named | {"destruction": named["depot_destruction"]}
         elif "/quarantine/" in rule.rule:
             named = named | {"kit": named["quarantined_kit"]}
         with self.app.test_request_context():
@@ -204,12 +218,29 @@ def second_trial(world: World) -> dict[str, str]:
 @pytest.fixture
 def matrix(world: World) -> Iterator[Matrix]:
     own_subject, other_subject = world.randomise("CN02"), world.randomise("CN03")
+    world.dispense(own_subject)
+    world.dispense(other_subject)
     made = Matrix(world, create_app(world.store))
     with world.store.transaction(write=True) as tx:
         shelf = select(Kit).join(Site, Site.id == Kit.site_id).where(Site.code == "CN02", Kit.state == "available")
         quarantined = tx.session.scalars(shelf).first()
         assert quarantined is not None
         quarantined.state = "quarantined"
+        places = {"site_id": ("CN02", "CN03"), "depot_id": ("DEP-SH",)}
+        for column, codes in places.items():
+            table = Site if column == "site_id" else Depot
+            for code in codes:
+                place = tx.session.scalars(select(table.id).where(table.code == code)).one()
+                tx.session.add(
+                    Destruction(
+                        trial_id=quarantined.trial_id,
+                        number=f"{code}-D1",
+                        document="QA 1",
+                        authorised_at=tx.now,
+                        authorised_by="quality",
+                        **{column: place},
+                    )
+                )
     with world.store.transaction() as tx:
         trial = tx.trial("SIRIUS")
 
@@ -230,6 +261,8 @@ def matrix(world: World) -> Iterator[Matrix]:
                 "shipment": shipment.number,
                 "kit": kit.number,
                 "visit_kit": world.kit_for(subject, "W0"),
+                "destruction": f"{site}-D1",
+                "depot_destruction": f"{depot}-D1",
                 "depot": depot,
             }
 

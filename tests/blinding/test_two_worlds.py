@@ -54,7 +54,7 @@ def test_what_people_sign_of_a_subject_tells_no_arm(told: Teller) -> None:
     """The digest of a signed record has no salt: were an arm in the record, two guesses would name it."""
     one, other = signed_digests(told("A")), signed_digests(told("B"))
 
-    assert {kind for kind, _ in one} == {"randomisation", "code_break"}
+    assert {kind for kind, _ in one} == {"randomisation", "code_break", "kits"}
     assert one == other
 
 
