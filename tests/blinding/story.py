@@ -326,6 +326,7 @@ def tell(story: Story, settings: Settings) -> None:
     # The first lot expires, and the last subject is forgotten by nobody.
     story.world.clock.set(datetime(2026, 10, 7, 2, 0, tzinfo=UTC))
     story.run_jobs(settings)
+    _destroy_at_depot(story)
     assert set(story.by_door) == {deed.__name__ for deed in FORMS}, "every form of the story was used"
     wanted = {
         "depot.short",
@@ -369,6 +370,18 @@ def _account_for_kits(story: Story, withdrawn: str, others: list[str], site: str
     pharmacist = story.at(Role.PHARMACIST, site)
     for certificate in ("", "Certificate 1"):
         story.do(record_destruction, pharmacist, RecordDestruction(trial, f"{site}-D1", today, certificate))
+
+
+def _destroy_at_depot(story: Story) -> None:
+    """What has expired in the depot is destroyed there, the first boxes by number."""
+    depot = story.world.stage.definition.depots[0].code
+    with story.world.store.transaction() as tx:
+        expired = select(Kit.number).where(Kit.state == "expired", Kit.depot_id.is_not(None)).order_by(Kit.number)
+        spent = list(tx.session.scalars(expired.limit(2)))
+    authority = AuthoriseDestruction(story.trial, tuple(spent), "QA letter 2", depot=depot)
+    story.do(authorise_destruction, "quality", authority)
+    record = RecordDestruction(story.trial, f"{depot}-D1", story.world.today, "Certificate 2")
+    story.do(record_destruction, story.world.stage.at_depot(depot), record)
 
 
 def tell_short(story: Story) -> None:
