@@ -290,7 +290,7 @@ def tell(story: Story, settings: Settings) -> None:
         end_treatment, story.at(Role.INVESTIGATOR, two.rsplit("-", 1)[0]), EndTreatment(trial, two, "completed", "")
     )
 
-    _account_for_kits(story, one, others, first)
+    _account_for_kits(story, one, others, second)
 
     # An emergency: nothing but the requester's screen may tell.
     physician = story.at(Role.PHYSICIAN, three.rsplit("-", 1)[0])
