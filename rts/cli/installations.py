@@ -99,8 +99,15 @@ def ask_password(file: Path | None, prompt: str = "Password", *, twice: bool = F
 
 def deed_of(deed: Callable[..., Any], command: object, username: str, password_file: Path | None) -> Any:
     """Do a deed for the person `username`, signed with their password where it is a signed one."""
+    with signed_in_store(username, password_file) as (store, signatory):
+        return perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)
+
+
+@contextmanager
+def signed_in_store(username: str, password_file: Path | None) -> Iterator[tuple[Store, Signatory]]:
+    """The installation, with the person `username` signed in."""
     with (
         opened_store() as store,
         signed_in(store, username, ask_password(password_file, f"Password of {username}")) as signatory,
     ):
-        return perform(store, deed, signatory.actor, command, confirmation=signatory.confirmation)
+        yield store, signatory

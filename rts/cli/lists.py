@@ -12,7 +12,7 @@ import click
 
 from rts.cli.door import FOUND_WRONG, Group, OfflineCommand, settings, show_json
 from rts.cli.files import json_of, read_bytes, read_json, read_text
-from rts.cli.installations import AS_USER, PASSWORD_FILE, ask_password, deed_of
+from rts.cli.installations import AS_USER, PASSWORD_FILE, ask_password, deed_of, signed_in_store
 from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
@@ -40,7 +40,9 @@ from rts.randomisation.designs.measures import MEASURES
 from rts.randomisation.designs.written import measure_written
 from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
+from rts.refusal import LANGUAGES
 from rts.reports.designs import design_lines, numbers_of_strata
+from rts.reports.list_certificate import issue_certificate
 from rts.trial.procedures import procedure_from, written_form
 from rts.vault import atomic_files
 from rts.vault.keyring_file import MODE as OWNER_ONLY
@@ -49,10 +51,14 @@ from rts.vault.list_file import ListFile
 from rts.vault.offline import OpenedList, open_offline
 from rts.vault.person_keys import unlock_person_key
 
+# Blinded: it may lie in any trial file.
+ANYONE = 0o644
 REPORT_IT = (
     "The service has no record of this opening. Report it now to the trial manager, with the time, your name, the "
     "number and the reason."
 )
+
+IN_LANGUAGE = click.option("--language", type=click.Choice(LANGUAGES), default="en", help="Of the document.")
 
 
 @click.group("list", cls=Group)
@@ -234,6 +240,21 @@ def activate(trial: str, list_id: str, username: str, password_file: Path | None
     """Put an approved list to use."""
     deed_of(activate_list, ActivateList(trial, list_id), username, password_file)
     click.echo(f"List {list_id} of {trial} is active.")
+
+
+@lists.command("certificate")
+@click.argument("trial")
+@click.argument("list_id", metavar="LIST")
+@click.argument("file", type=click.Path(path_type=Path))
+@AS_USER
+@IN_LANGUAGE
+@PASSWORD_FILE
+def certificate(trial: str, list_id: str, file: Path, username: str, language: str, password_file: Path | None) -> None:
+    """Write the blinded certificate of a list into FILE, a PDF for the trial file."""
+    with signed_in_store(username, password_file) as (store, signatory):
+        issued = issue_certificate(store, signatory.actor, trial, list_id, language)
+    atomic_files.write_new(file, issued.pdf, ANYONE)
+    click.echo(f"Certificate written to {file.name}; SHA-256 {issued.digest}")
 
 
 @lists.command("close")

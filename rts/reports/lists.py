@@ -237,7 +237,7 @@ def list_page(tx: Transaction, trial: Trial, found: ListFile, reader: Actor) -> 
         software_version=software,
         strata=strata,
         fault=fault,
-        history=_history(tx, trial, found),
+        history=history_of(tx, trial, found),
         next_deed=_next_deed(tx, trial, found, reader),
         may_be_withdrawn=found.state in NEXT_DEED and reader.may(Permission.LIST_GENERATE, trial),
         may_be_closed=is_subjects and found.state == "active" and reader.may(Permission.LIST_ACTIVATE, trial),
@@ -274,7 +274,8 @@ def _release_row(tx: Transaction, release: ListRelease | None) -> ReleaseRow | N
     return ReleaseRow(release.document, release.asked_at, names[release.asked_by], release.confirmed_at, confirmed_by)
 
 
-def _history(tx: Transaction, trial: Trial, found: ListFile) -> tuple[ListEvent, ...]:
+def history_of(tx: Transaction, trial: Trial, found: ListFile) -> tuple[ListEvent, ...]:
+    """What happened to a list, signed deeds first, each kind in the order in which it did."""
     deeds = {meaning: deed for deed, meaning in MEANINGS.items()}
     signatures = select(Signature).where(
         Signature.object_type == "list", Signature.object_id == found.list_id, Signature.trial_id == trial.id

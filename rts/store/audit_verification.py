@@ -28,7 +28,15 @@ FORMAT = "rts/audit-export/1"
 # What deeds seal. A refusal is sealed only when a failed rule depends on an arm; were the others exported with their
 # details, a refusal without would name itself.
 SEALED_ACTIONS = frozenset(
-    {"allocation.taken", "consignment.chosen", "detail.opened", "kits.picked", "lists.checked", "refused"}
+    {
+        "allocation.taken",
+        "consignment.chosen",
+        "detail.opened",
+        "kits.picked",
+        "list.document_issued",
+        "lists.checked",
+        "refused",
+    }
 )
 
 # The event that removes a detail: its object is the event whose detail is gone, its detail names two approvers.

@@ -137,6 +137,8 @@ ACTIONS_OF_TRIAL: dict[str, Message] = {
     "list.released": say("List released"),
     "list.revealed": say("List revealed"),
     "list.entry_proved": say("Entry of a list proved"),
+    "list.certificate_issued": say("Certificate of a list issued"),
+    "list.document_issued": say("Unblinded document of a list issued"),
     "subject.stratum_corrected": say("Stratification value corrected"),
     "subject.randomised_in_error": say("Randomised in error"),
     "trial.exported": say("Trial exported"),
@@ -233,6 +235,7 @@ FACTS: dict[str, Message] = {
     "events": say("Events"),
     "units": say("Units left"),
     "certificate": say("Certificate"),
+    "document_digest": say("Digest of the document"),
 }
 
 DEEDS: dict[str, Message] = {
@@ -279,6 +282,8 @@ DEEDS: dict[str, Message] = {
     "read_restricted_part": say("Read restricted definition"),
     "read_sealed_detail": say("Read the full record"),
     "read_specification": say("Read specification of a list"),
+    "record_certificate": say("Issue certificate of a list"),
+    "record_document": say("Issue unblinded document of a list"),
     "receive_shipment": say("Receive shipment"),
     "record_destruction": say("Record destruction"),
     "register_own_key": say("Register own key"),

@@ -55,13 +55,15 @@ from rts.randomisation.imported import COLUMNS
 from rts.refusal import FailedRule, Refusal, refuse, say
 from rts.reports import lists as reports
 from rts.reports.designs import design_lines, numbers_of_strata
+from rts.reports.document_parts import IssuedDocument
+from rts.reports.list_certificate import issue_certificate
 from rts.reports.people import printed_names
 from rts.trial.procedures import KEYS, Procedure, procedure_from
 from rts.web.charts import trade_off_chart
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
 from rts.web.language import gettext as _
-from rts.web.language import listed, ngettext, sentence
+from rts.web.language import language, listed, ngettext, sentence
 from rts.web.procedures import procedure_words
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 from rts.web.words import ENVIRONMENTS
@@ -428,6 +430,18 @@ def _sent_list(trial: str, plan_id: str) -> ImportList:
 def show(trial: str, list_id: str) -> str:
     """One list: its manifest, its history, and who takes it on."""
     return render_template("lists/show.html", **_page(done=DEEDS.get(request.args.get("done", ""), "")))
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/certificate.pdf", Permission.LIST_VIEW)
+def certificate(trial: str, list_id: str) -> Response:
+    """The blinded certificate of a list, for the trial file; each one issued is recorded."""
+    return _pdf(issue_certificate(store(), actor(), trial, g.list.list_id, language()))
+
+
+def _pdf(issued: IssuedDocument) -> Response:
+    answer = Response(issued.pdf, mimetype="application/pdf")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{issued.file_name}"'
+    return answer
 
 
 def _review() -> ListReview:

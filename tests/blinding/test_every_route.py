@@ -74,7 +74,7 @@ REFUSED_BY_STATE = {409, 422}
 # What reading a page, or being refused one, leaves on the trail.
 TRACES_OF_READING = (
     "refused", "session.started", "definition.restricted_read", "list.plans_read", "list.reviewed",
-    "list.specification_read", "list.design_read",
+    "list.specification_read", "list.design_read", "list.certificate_issued", "list.document_issued",
 )  # fmt: skip
 
 on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from rts.vault.offline import open_offline
 from tests.cli.conftest import Rts
 from tests.conduct.test_importing_lists import GOOD, PLAN, definition_texts
 from tests.infrastructure import r
+from tests.reports.pdf import words_in
 from tests.store.damage import damage
 from tests.world import PASSWORD, World
 
@@ -253,11 +254,20 @@ def test_a_list_made_elsewhere_is_imported_from_its_file(
     (tmp_path / "list.csv").write_bytes(GOOD)
     wrong = GOOD.replace(b"ORVEN", b"CANARY", 1)
     (tmp_path / "wrong.csv").write_bytes(wrong)
-    announced = ("--sha256", sha256(GOOD).hexdigest(), "--rows", 43)
+    announced = ("--sha256", hashlib.sha256(GOOD).hexdigest(), "--rows", 43)
 
     other = rts("list", "import", "SIRIUS", PLAN, "wrong.csv", *announced, *signed)
     mistaken = rts(
-        "list", "import", "SIRIUS", PLAN, "wrong.csv", "--sha256", sha256(wrong).hexdigest(), "--rows", 43, *signed
+        "list",
+        "import",
+        "SIRIUS",
+        PLAN,
+        "wrong.csv",
+        "--sha256",
+        hashlib.sha256(wrong).hexdigest(),
+        "--rows",
+        43,
+        *signed,
     )
     missing = rts("list", "import", "SIRIUS", PLAN, "none.csv", *announced, *signed)
     generated = rts("list", "generate", "SIRIUS", PLAN, *signed)
@@ -468,6 +478,22 @@ def test_a_sealed_list_shows_its_manifest_without_a_key(rts: Rts, world: World, 
     assert shown.exit_code == 0
     assert (facts["trial"], facts["purpose"], facts["kind"]) == ("SIRIUS", "test", "subjects")
     assert facts["recipients"] == [f"keyring {world.store.vault.keyring.keyring_id}"]
+
+
+def test_a_manager_writes_the_certificate_of_a_list_into_a_new_file(
+    rts: Rts, world: World, options: tuple[object, ...], sealed_list: Path, password_file: Path, tmp_path: Path
+) -> None:
+    commitment = json.loads(rts("list", "inspect", sealed_list, "--json").stdout)["commitment"]
+    signed = ("--as", "manager", "--password-file", password_file, *options)
+    file = tmp_path / "certificate.pdf"
+
+    written = rts("list", "certificate", "SIRIUS", commitment, file, "--language", "zh_Hans", *signed)
+    again = rts("list", "certificate", "SIRIUS", commitment, file, *signed)
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert written.stdout == f"Certificate written to certificate.pdf; SHA-256 {digest}\n"
+    assert commitment in words_in(file.read_bytes())
+    assert (again.exit_code, "[file.exists]" in again.stderr) == (5, True)
 
 
 @pytest.mark.requirement("UNBL-06")

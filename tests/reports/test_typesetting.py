@@ -17,7 +17,7 @@ AT = datetime(2026, 1, 5, 1, 2, 3, tzinfo=UTC)
 
 def document(words: str = "Chen Jing", language: str = "en") -> Document:
     return Document(
-        title=say("Certificate of an allocation list"),
+        title=say("Certificate of a list"),
         subtitle="SIRIUS 一项试验",
         language=language,
         at=AT,

@@ -17,7 +17,9 @@ from rts.randomisation.joint_seed import share_commitment
 from rts.randomisation.verification import verify
 from rts.store.tables import Kit, ListFile, Signature, Subject
 from tests.conduct.test_importing_lists import GOOD, PLAN, definition_texts
+from tests.reports.pdf import words_in
 from tests.trial.texts import MINIMISED
+from tests.web.doors import token_in
 from tests.web.office import desk, words
 from tests.world import PASSWORD, World
 
@@ -453,6 +455,30 @@ def test_a_blinded_manager_opens_no_page_of_the_unblinded(world: World, page: st
 
     assert manager.client.get(path).status_code == 403
     assert world.events("list.reviewed") == 0
+
+
+def test_a_manager_saves_the_certificate_of_a_list(world: World) -> None:
+    manager = desk(world, "manager")
+    path = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"
+    assert f"{path}certificate.pdf" in manager.open(path)
+
+    answer = manager.client.get(f"{path}certificate.pdf")
+
+    assert (answer.status_code, answer.mimetype) == (200, "application/pdf")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="SIRIUS-R-certificate.pdf"'
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert commitment_of(world, "SIRIUS-R1") in words_in(answer.data)
+    assert world.events("list.certificate_issued") == 1
+
+
+def test_the_certificate_speaks_the_language_of_the_reader(world: World) -> None:
+    manager = desk(world, "manager")
+    path = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"
+    manager.post("/language", {"csrf_token": token_in(manager.client.get(path)), "language": "zh_Hans"}, 303)
+
+    answer = manager.client.get(f"{path}certificate.pdf")
+
+    assert "列表证明" in words_in(answer.data)
 
 
 def test_every_look_at_the_figures_of_a_list_is_on_the_trail(world: World) -> None:
