@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from rts.conduct.activating_lists import ActivateList, activate_list
 from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
 from rts.conduct.importing_lists import ImportList, import_list
+from rts.conduct.opening_annexes import annex_of
 from rts.conduct.releasing_lists import (
     AskForRelease,
     ConfirmRelease,
@@ -42,7 +44,15 @@ from rts.randomisation.joint_seed import SHARE_BYTES, share_commitment
 from rts.randomisation.regenerate import regenerate as regenerate_list
 from rts.refusal import LANGUAGES
 from rts.reports.designs import design_lines, numbers_of_strata
+from rts.reports.list_annex import annex_document, issue_annex
 from rts.reports.list_certificate import issue_certificate
+from rts.reports.list_documents import (
+    issue_approval_record,
+    issue_generation_report,
+    issue_specification,
+    newest_specification_of,
+)
+from rts.reports.typesetting import typeset
 from rts.trial.procedures import procedure_from, written_form
 from rts.vault import atomic_files
 from rts.vault.keyring_file import MODE as OWNER_ONLY
@@ -58,6 +68,11 @@ REPORT_IT = (
     "number and the reason."
 )
 
+DOCUMENTS = {
+    "generation-report": issue_generation_report,
+    "approval-record": issue_approval_record,
+    "annex": issue_annex,
+}
 IN_LANGUAGE = click.option("--language", type=click.Choice(LANGUAGES), default="en", help="Of the document.")
 
 
@@ -257,6 +272,28 @@ def certificate(trial: str, list_id: str, file: Path, username: str, language: s
     click.echo(f"Certificate written to {file.name}; SHA-256 {issued.digest}")
 
 
+@lists.command("document")
+@click.argument("kind", type=click.Choice(("specification", *DOCUMENTS)))
+@click.argument("trial")
+@click.argument("list_id", metavar="LIST")
+@click.argument("file", type=click.Path(path_type=Path))
+@AS_USER
+@IN_LANGUAGE
+@PASSWORD_FILE
+def document(
+    kind: str, trial: str, list_id: str, file: Path, username: str, language: str, password_file: Path | None
+) -> None:
+    """Write an unblinded document about a list into FILE, as PDF/A. LIST is the plan for its newest specification."""
+    with signed_in_store(username, password_file) as (store, signatory):
+        if kind == "specification":
+            digest = newest_specification_of(store, signatory.actor, trial, list_id)
+            issued = issue_specification(store, signatory.actor, trial, digest, language)
+        else:
+            issued = DOCUMENTS[kind](store, signatory.actor, trial, list_id, language)
+    atomic_files.write_new(file, issued.pdf, OWNER_ONLY)
+    click.echo(f"Written to {file.name}; SHA-256 {issued.digest}")
+
+
 @lists.command("close")
 @click.argument("trial")
 @click.argument("list_id", metavar="LIST")
@@ -344,6 +381,8 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.option("--number", help="The randomisation or kit number to look up.")
 @click.option("--all", "whole", is_flag=True, help="Print every entry of the list.")
 @click.option("--parameters", is_flag=True, help="Print seed, parameters, entries and commitment as one JSON object.")
+@click.option("--annex", type=click.Path(path_type=Path), help="Write the unblinded annex into this file, as PDF/A.")
+@IN_LANGUAGE
 @click.option("--key", type=click.Path(path_type=Path), help="A recipient's own private key in place of the keyring.")
 @click.option("--keys", type=click.Path(path_type=Path), help="The list's keys file. Default: the one beside FILE.")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Read the key's passphrase from this file.")
@@ -352,18 +391,22 @@ def open_list(
     number: str | None,
     whole: bool,
     parameters: bool,
+    annex: Path | None,
+    language: str,
     key: Path | None,
     keys: Path | None,
     passphrase_file: Path | None,
 ) -> None:
     """Open a sealed list offline: the emergency route when the service cannot be reached.
 
-    Prints the arm and treatment of one number, or with --parameters what a second programmer needs to make the list
-    anew. Needs the keyring, or the private key file of a recipient, and neither server nor database.
+    Prints the arm and treatment of one number; with --parameters what a second programmer needs to make the list anew;
+    with --annex writes its unblinded annex. Needs the keyring, or the private key file of a recipient, and neither
+    server nor database.
     """
-    if [number is not None, whole, parameters].count(True) != 1:
+    if [number is not None, whole, parameters, annex is not None].count(True) != 1:
         raise click.UsageError(
-            "Give --number to look one number up, --all for the whole list, or --parameters for a second programmer."
+            "Give --number to look one number up, --all for the whole list, --parameters for a second programmer, or "
+            "--annex for its figures."
         )
     if key is None:
         chosen = settings()
@@ -374,6 +417,11 @@ def open_list(
     click.echo(REPORT_IT, err=True)
     if parameters:
         show_json(opened.as_regenerated())
+        return
+    if annex is not None:
+        pdf = typeset(annex_document(annex_of(opened.file, opened.inputs(), opened.entries()), language))
+        atomic_files.write_new(annex, pdf, OWNER_ONLY)
+        click.echo(f"Annex written to {annex.name}; SHA-256 {hashlib.sha256(pdf).hexdigest()}")
         return
     treatments = _treatments(opened)
     if number is not None:

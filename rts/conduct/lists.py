@@ -23,8 +23,10 @@ from rts.store.transaction import Transaction
 from rts.trial.definition import CHECKED, KitListPlan, RestrictedDefinition, SubjectListPlan
 from rts.trial.procedures import PermutedBlocks, Procedure, procedure_from
 from rts.trial.versions import allocate_alike
+from rts.vault.entries import EntryContext
+from rts.vault.entries import ListEntry as SealedEntry
 from rts.vault.list_file import ListFile as SealedFile
-from rts.vault.list_file import open_inputs
+from rts.vault.list_file import Manifest, open_inputs
 from rts.vault.vault import Opener
 
 MEANINGS = {
@@ -131,14 +133,20 @@ def quality_of(tx: Transaction, trial: Trial, found: ListFile, opener: Opener) -
     """What the checks say of a list: for unblinded eyes only."""
     sealed = read_file(tx, trial, found)
     key = key_from_text(found.data_key)
-    inputs = open_inputs(sealed.inputs(key), opener)
-    opened = list(sealed.entries(key, opener))
-    if found.kind == "subjects":
+    inputs = open_inputs(sealed.inputs(key), opener) | {"prefix": found.prefix}
+    return judged(sealed.manifest, inputs, list(sealed.entries(key, opener)))
+
+
+def judged(
+    manifest: Manifest, inputs: Mapping[str, Any], opened: Sequence[tuple[EntryContext, SealedEntry]]
+) -> ListQuality:
+    """What the checks say of the opened entries of a list, by what it was made from."""
+    if manifest.kind == "subjects":
         entries = [Entry(place.stratum, place.position, e.number, e.arm, e.salt) for place, e in opened]
         return judge_as_specified(entries, inputs)
     kits = [KitEntry(place.position, e.number, e.arm, e.pick_rank, e.salt) for place, e in opened]
     return judge_kit_list(
-        kits, prefix=found.prefix, kit_types=[(code, quantity) for code, quantity in inputs["kit_types"]]
+        kits, prefix=inputs["prefix"], kit_types=[(code, quantity) for code, quantity in inputs["kit_types"]]
     )
 
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import gcd
 
 from rts.randomisation.kit_list import KitEntry
 from rts.randomisation.numbers import has_valid_check_digits
@@ -41,13 +42,15 @@ class Finding(NeverPrinted):
 class SequenceFigures(NeverPrinted):
     """Figures of one stratum, or of a kit list in packaging order (empty stratum).
 
-    `counts` are (arm or kit type code, entries) in definition order; `longest_run` is the greatest number of
-    neighbouring entries with one code.
+    `counts` are (arm or kit type code, entries) in definition order; a run is a sequence of neighbouring entries with
+    one code, as long as it goes (Wald & Wolfowitz 1940): `runs` is how many there are, `longest_run` the entries of the
+    longest.
     """
 
     stratum: str
     entries: int
     counts: tuple[tuple[str, int], ...]
+    runs: int
     longest_run: int
 
 
@@ -151,8 +154,28 @@ def _figures_by_stratum(sequences: Mapping[str, Sequence[Entry]], codes: Sequenc
 
 def _figures(stratum: str, sequence: Sequence[str], codes: Sequence[str]) -> SequenceFigures:
     counts = Counter(sequence)
-    longest_run = max((len(list(run)) for _, run in groupby(sequence)), default=0)
-    return SequenceFigures(stratum, len(sequence), tuple((code, counts[code]) for code in codes), longest_run)
+    runs = [len(list(run)) for _, run in groupby(sequence)]
+    return SequenceFigures(
+        stratum, len(sequence), tuple((code, counts[code]) for code in codes), len(runs), max(runs, default=0)
+    )
+
+
+def imbalances(sequence: Iterable[str], arms: Sequence[tuple[str, int]]) -> Iterator[float]:
+    """The imbalance after each entry of a stratum; `arms` are (code, ratio weight).
+
+    For two arms 1:1 the entries of the first less those of the second; for others the largest count less the smallest,
+    each divided by the arm's weight, weights without a common factor (as the measures of designs have it). A code that
+    is none of the arms' changes nothing.
+    """
+    common = gcd(*(weight for _, weight in arms))
+    weights = {code: weight // common for code, weight in arms}
+    is_signed = list(weights.values()) == [1, 1]
+    counts = dict.fromkeys(weights, 0)
+    for arm in sequence:
+        if arm in counts:
+            counts[arm] += 1
+        shares = [counts[code] / weight for code, weight in weights.items()]
+        yield shares[0] - shares[1] if is_signed else max(shares) - min(shares)
 
 
 def _judge_places(entries: Sequence[Entry], sequences: Mapping[str, Sequence[Entry]]) -> Iterator[Finding]:

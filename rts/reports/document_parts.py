@@ -15,7 +15,7 @@ from sqlalchemy import select
 import rts
 from rts.conduct.lists import MEANINGS
 from rts.refusal import Message, say
-from rts.reports.typesetting import Document, Facts, Section, Table, typeset, utc
+from rts.reports.typesetting import Code, Document, Facts, Section, Table, Words, typeset, utc
 from rts.store.audit import chain_of
 from rts.store.tables import AuditEvent, Signature, Trial
 from rts.store.transaction import Transaction
@@ -27,6 +27,7 @@ BLINDED = say("Blinded: tells no allocation")
 _ACTIONS = {
     MEANINGS["specify"]: "list.specified",
     MEANINGS["generate"]: "list.generated",
+    MEANINGS["import"]: "list.imported",
     MEANINGS["approve"]: "list.approved",
     MEANINGS["activate"]: "list.activated",
     MEANINGS["close"]: "list.closed",
@@ -108,3 +109,14 @@ def made_with(made: str) -> Section:
             ),
         ),
     )
+
+
+def strata_table(strata: tuple[tuple[str, int], ...]) -> Table:
+    """The entries of each stratum, for unblinded eyes: block sizes are often divisors of them."""
+    rows = tuple((stratum_words(stratum), str(entries)) for stratum, entries in strata)
+    return Table((say("Stratum"), say("Entries")), rows, (1,))
+
+
+def stratum_words(stratum: str) -> Words:
+    """A stratum by its code; a list of kits and a tape have one part without."""
+    return Code(stratum) if stratum else say("The whole list")

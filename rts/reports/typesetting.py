@@ -20,6 +20,7 @@ import typst
 
 from rts.refusal import Message
 from rts.translating import in_language
+from rts.trial.secrecy import NeverPrinted
 from rts.trial.texts import Text
 
 _HERE = Path(__file__).parent
@@ -40,22 +41,22 @@ class Code:
 Words = str | Message | Text | Code
 
 
-@dataclass(frozen=True)
-class Paragraph:
+@dataclass(frozen=True, repr=False)
+class Paragraph(NeverPrinted):
     """A paragraph of prose."""
 
     words: Words
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, repr=False)
+class Facts(NeverPrinted):
     """Names and values, one a line."""
 
     rows: tuple[tuple[Words, Words], ...]
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(NeverPrinted):
     """A table with its head; `figures` are the columns (from 0) that are aligned to the right."""
 
     head: tuple[Words, ...]
@@ -63,16 +64,36 @@ class Table:
     figures: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Section:
+@dataclass(frozen=True, repr=False)
+class Plot(NeverPrinted):
+    """A value after each of the entries 1, 2 … n as steps, in a panel with a title; `words` say it to whoever cannot
+    see it.
+    """
+
+    title: Words
+    values: tuple[float, ...]
+    words: Words
+
+
+@dataclass(frozen=True, repr=False)
+class Plots(NeverPrinted):
+    """Panels side by side, all with the scale from `low` to `high`."""
+
+    panels: tuple[Plot, ...]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, repr=False)
+class Section(NeverPrinted):
     """A headed part of a document."""
 
     title: Words
-    blocks: tuple[Paragraph | Facts | Table, ...]
+    blocks: tuple[Paragraph | Facts | Table | Plots, ...]
 
 
-@dataclass(frozen=True)
-class Document:
+@dataclass(frozen=True, repr=False)
+class Document(NeverPrinted):
     """What a PDF says. `at` (UTC) is the date of the document, that of the latest record in it; `marks` stand at the
     head of every page: who may read it, and what installation it is of when that is not production.
     """
@@ -115,7 +136,7 @@ def _as_data(document: Document) -> dict[str, Any]:
         text = in_language(words, document.language) if isinstance(words, (Message, Text)) else words
         return _settable(text, _covered())
 
-    def block(found: Paragraph | Facts | Table) -> dict[str, Any]:
+    def block(found: Paragraph | Facts | Table | Plots) -> dict[str, Any]:
         match found:
             case Paragraph(words):
                 return {"kind": "paragraph", "words": said(words)}
@@ -124,6 +145,18 @@ def _as_data(document: Document) -> dict[str, Any]:
             case Table(head, rows, figures):
                 cells = [[said(cell) for cell in row] for row in rows]
                 return {"kind": "table", "head": [said(cell) for cell in head], "rows": cells, "figures": figures}
+            case Plots(panels, low, high):
+                shown = [
+                    {
+                        "title": said(panel.title),
+                        "alt": said(panel.words),
+                        "points": _steps(panel.values, low, high),
+                        "last": len(panel.values),
+                    }
+                    for panel in panels
+                ]
+                zero = _share(0, low, high) if low <= 0 <= high else None
+                return {"kind": "plots", "panels": shown, "low": f"{low:g}", "high": f"{high:g}", "zero": zero}
 
     at = document.at.astimezone(UTC)
     return {
@@ -137,6 +170,30 @@ def _as_data(document: Document) -> dict[str, Any]:
             for section in document.sections
         ],
     }
+
+
+# More points than this lie nearer together than a printer's dots.
+_POINTS = 600
+
+
+def _steps(values: tuple[float, ...], low: float, high: float) -> list[tuple[float, float]]:
+    """The corners of the steps, across and up as shares of the panel, beginning with none. Of more values than there is
+    room for, neighbours are drawn together as the least and the greatest of them.
+    """
+    taken = -(-len(values) // _POINTS)
+    at, points = (0.0, _share(0, low, high)), []
+    points.append(at)
+    for start in range(0, len(values), taken):
+        together = values[start : start + taken]
+        across = (start + len(together)) / len(values)
+        for value in (min(together), max(together), together[-1])[: 3 if taken > 1 else 1]:
+            points += [(across, at[1]), (across, _share(value, low, high))]
+            at = points[-1]
+    return points
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return round((value - low) / (high - low), 5)
 
 
 def _settable(text: str, covered: frozenset[int]) -> str:

@@ -271,6 +271,7 @@ DEEDS: dict[str, Message] = {
     "move_clock": say("Move clock"),
     "note_retirement": say("Note the retirement of root keys"),
     "note_rotation": say("Note the rotation of the root key"),
+    "open_annex": say("Open annex of a list"),
     "open_site_for_subjects": say("Open site"),
     "pass_gate": say("Record gate"),
     "pick_shipment": say("Pick shipment"),

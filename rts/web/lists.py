@@ -56,15 +56,17 @@ from rts.refusal import FailedRule, Refusal, refuse, say
 from rts.reports import lists as reports
 from rts.reports.designs import design_lines, numbers_of_strata
 from rts.reports.document_parts import IssuedDocument
+from rts.reports.list_annex import issue_annex
 from rts.reports.list_certificate import issue_certificate
+from rts.reports.list_documents import issue_approval_record, issue_generation_report, issue_specification
 from rts.reports.people import printed_names
+from rts.reports.procedures import procedure_words
 from rts.trial.procedures import KEYS, Procedure, procedure_from
 from rts.web.charts import trade_off_chart
 from rts.web.forms import STATUS, Entered, new_key, run
 from rts.web.guard import Pages, actor, store
 from rts.web.language import gettext as _
 from rts.web.language import language, listed, ngettext, sentence
-from rts.web.procedures import procedure_words
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 from rts.web.words import ENVIRONMENTS
 
@@ -139,7 +141,7 @@ def _planned_rows(plan: PlannedList) -> list[dict[str, str]]:
     ]
     if plan.procedure is not None:
         made = _("made elsewhere, and imported") if plan.is_imported else ""
-        rows.append({"label": _("Procedure"), "value": procedure_words(plan.procedure), "note": made})
+        rows.append({"label": _("Procedure"), "value": sentence(procedure_words(plan.procedure)), "note": made})
     if plan.lot and plan.expiry:
         expiry = _("Expiry %(day)s", day=plan.expiry.isoformat())
         rows.append({"label": _("Blinded lot"), "value": plan.lot, "note": expiry})
@@ -309,7 +311,7 @@ def specification(trial: str, digest: str) -> str:
     return render_template(
         "lists/specification.html",
         specification=found,
-        procedure=procedure_words(procedure_of(inputs)) if "arms" in inputs else "",
+        procedure=sentence(procedure_words(procedure_of(inputs))) if "arms" in inputs else "",
         newest=newest if newest and newest.digest == digest else None,
         names=names,
         standing=standing,
@@ -436,6 +438,30 @@ def show(trial: str, list_id: str) -> str:
 def certificate(trial: str, list_id: str) -> Response:
     """The blinded certificate of a list, for the trial file; each one issued is recorded."""
     return _pdf(issue_certificate(store(), actor(), trial, g.list.list_id, language()))
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/generation-report.pdf", Permission.SEALED_VIEW)
+def generation_report(trial: str, list_id: str) -> Response:
+    """The report of how a list was generated, for unblinded eyes; each one issued is recorded."""
+    return _pdf(issue_generation_report(store(), actor(), trial, g.list.list_id, language()))
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/approval-record.pdf", Permission.SEALED_VIEW)
+def approval_record(trial: str, list_id: str) -> Response:
+    """The record of a list's approval, for unblinded eyes; each one issued is recorded."""
+    return _pdf(issue_approval_record(store(), actor(), trial, g.list.list_id, language()))
+
+
+@pages.page("/trials/<trial>/lists/<list_id>/annex.pdf", Permission.SEALED_VIEW)
+def annex(trial: str, list_id: str) -> Response:
+    """The unblinded annex of a list: the look and the issue are recorded."""
+    return _pdf(issue_annex(store(), actor(), trial, g.list.list_id, language()))
+
+
+@pages.page("/trials/<trial>/lists/specifications/<digest>/specification.pdf", Permission.SEALED_VIEW)
+def specification_document(trial: str, digest: str) -> Response:
+    """A signed specification as a document: the look and the issue are recorded."""
+    return _pdf(issue_specification(store(), actor(), trial, digest, language()))
 
 
 def _pdf(issued: IssuedDocument) -> Response:

@@ -15,14 +15,15 @@ from rts.conduct.putting_in_force import put_in_force as put_in_force_deed
 from rts.conduct.reviewing_lists import ReadRestrictedPart, read_restricted_part
 from rts.refusal import FailedRule, say
 from rts.reports import trial_overview as reports
+from rts.reports.procedures import procedure_words
 from rts.web.charts import PlannedCount, RecruitmentChart, recruitment_chart
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
 from rts.web.here import site_here
 from rts.web.language import gettext as _
+from rts.web.language import sentence
 from rts.web.lists import list_title
 from rts.web.paging import PAGE_SIZE, page_of
-from rts.web.procedures import procedure_words
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 
 pages = Pages("trial", __name__)
@@ -279,5 +280,5 @@ def definition_version(trial: str, version: int) -> str:
 def restricted(trial: str, version: int) -> str:
     """The restricted part; every look is recorded."""
     found = perform(store(), read_restricted_part, actor(), ReadRestrictedPart(trial, version))
-    shown = {"public": _definition(version)["page"].definition, "procedure": procedure_words(found.procedure)}
+    shown = {"public": _definition(version)["page"].definition, "procedure": sentence(procedure_words(found.procedure))}
     return render_template("trial/restricted.html", restricted=found, version=version, **shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def certificates(name: str, folder: Path) -> list[tuple[Document, dict[str, str]
 
 def told(document: Document, hidden: dict[str, str]) -> str:
     """Everything that goes into the bytes of the certificate, with the places of what hides."""
-    text = repr(document)
+    text = str(asdict(document))
     for value, place in hidden.items():
         assert text.count(value) == 1
         text = text.replace(value, place)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import stat
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -254,7 +254,7 @@ def test_a_list_made_elsewhere_is_imported_from_its_file(
     (tmp_path / "list.csv").write_bytes(GOOD)
     wrong = GOOD.replace(b"ORVEN", b"CANARY", 1)
     (tmp_path / "wrong.csv").write_bytes(wrong)
-    announced = ("--sha256", hashlib.sha256(GOOD).hexdigest(), "--rows", 43)
+    announced = ("--sha256", sha256(GOOD).hexdigest(), "--rows", 43)
 
     other = rts("list", "import", "SIRIUS", PLAN, "wrong.csv", *announced, *signed)
     mistaken = rts(
@@ -264,7 +264,7 @@ def test_a_list_made_elsewhere_is_imported_from_its_file(
         PLAN,
         "wrong.csv",
         "--sha256",
-        hashlib.sha256(wrong).hexdigest(),
+        sha256(wrong).hexdigest(),
         "--rows",
         43,
         *signed,
@@ -490,10 +490,60 @@ def test_a_manager_writes_the_certificate_of_a_list_into_a_new_file(
     written = rts("list", "certificate", "SIRIUS", commitment, file, "--language", "zh_Hans", *signed)
     again = rts("list", "certificate", "SIRIUS", commitment, file, *signed)
 
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = sha256(file.read_bytes()).hexdigest()
     assert written.stdout == f"Certificate written to certificate.pdf; SHA-256 {digest}\n"
     assert commitment in words_in(file.read_bytes())
     assert (again.exit_code, "[file.exists]" in again.stderr) == (5, True)
+
+
+@pytest.mark.parametrize("kind", ["specification", "generation-report", "approval-record", "annex"])
+def test_a_statistician_writes_unblinded_documents_for_the_own_eyes(
+    rts: Rts, world: World, options: tuple[object, ...], password_file: Path, tmp_path: Path, kind: str
+) -> None:
+    file = tmp_path / "document.pdf"
+
+    written = rts(
+        "list", "document", kind, "SIRIUS", "SIRIUS-R1", file, "--as", "statistician.one",
+        "--password-file", password_file, *options,
+    )  # fmt: skip
+
+    digest = sha256(file.read_bytes()).hexdigest()
+    assert written.stdout == f"Written to document.pdf; SHA-256 {digest}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert world.events("list.document_issued") == 1
+
+
+def test_a_blinded_manager_writes_no_unblinded_document(
+    rts: Rts, world: World, options: tuple[object, ...], password_file: Path, tmp_path: Path
+) -> None:
+    for kind in ("specification", "generation-report", "approval-record", "annex"):
+        refused = rts(
+            "list", "document", kind, "SIRIUS", "SIRIUS-R1", tmp_path / "document.pdf", "--as", "manager",
+            "--password-file", password_file, *options,
+        )  # fmt: skip
+        assert refused.exit_code == 7
+
+    assert not (tmp_path / "document.pdf").exists()
+    assert world.events("list.document_issued") == 0
+
+
+@pytest.mark.requirement("UNBL-06")
+def test_the_annex_is_made_offline_with_a_key_alone(
+    rts: Rts, world: World, options: tuple[object, ...], sealed_list: Path, password_file: Path, tmp_path: Path
+) -> None:
+    keyring = world.store.vault.keyring.path
+
+    offline = rts("list", "open", sealed_list, "--keyring", keyring, "--annex", tmp_path / "offline.pdf")
+    both = rts("list", "open", sealed_list, "--keyring", keyring, "--annex", tmp_path / "b.pdf", "--all")
+    rts(
+        "list", "document", "annex", "SIRIUS", sealed_list.stem, tmp_path / "online.pdf", "--as", "statistician.one",
+        "--password-file", password_file, *options,
+    )  # fmt: skip
+
+    assert (offline.exit_code, "Report it now" in offline.stderr) == (0, True)
+    assert (tmp_path / "offline.pdf").read_bytes() == (tmp_path / "online.pdf").read_bytes()
+    assert stat.S_IMODE((tmp_path / "offline.pdf").stat().st_mode) == 0o600
+    assert both.exit_code == 2
 
 
 @pytest.mark.requirement("UNBL-06")

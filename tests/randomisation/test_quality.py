@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rts.randomisation.generation import SubjectListInputs, generate
 from rts.randomisation.kit_list import KitListInputs, generate_kits
-from rts.randomisation.quality import judge_imported_list, judge_kit_list, judge_subject_list
+from rts.randomisation.quality import imbalances, judge_imported_list, judge_kit_list, judge_subject_list
 from rts.randomisation.subject_list import Entry
 from rts.trial.procedures import (
     BiasedCoin,
@@ -87,13 +87,24 @@ def test_a_generated_list_has_no_findings(seed, weights, multiples, length):
     assert faults(judge(list(generate(specification).entries()), specification)) == []
 
 
-def test_the_figures_count_entries_arms_and_the_longest_run():
+def test_the_figures_count_entries_arms_and_runs():
     specification = replace(INPUTS, strata=("all",), procedure=PermutedBlocks((4,)), length=10)
 
     (figures,) = judge(stratum_of("xzzxxxzzzx"), specification).figures
 
     assert (figures.stratum, figures.entries, figures.counts) == ("all", 10, (("xq", 5), ("zv", 5)))
-    assert figures.longest_run == 3
+    assert (figures.runs, figures.longest_run) == (5, 3)
+
+
+def test_the_imbalance_of_two_arms_is_the_first_less_the_second():
+    assert list(imbalances("xzzxxxz", [("x", 1), ("z", 1)])) == [1, 0, -1, 0, 1, 2, 1]
+    assert list(imbalances("xz", [("x", 2), ("z", 2)])) == [1, 0]
+    assert list(imbalances("x?z", [("x", 1), ("z", 1)])) == [1, 1, 0]
+
+
+def test_the_imbalance_of_other_ratios_is_the_largest_count_less_the_smallest_by_weight():
+    assert list(imbalances("xxz", [("x", 2), ("z", 1)])) == [0.5, 1, 0]
+    assert list(imbalances("xzw", [("x", 1), ("z", 1), ("w", 1)])) == [1, 1, 0]
 
 
 @pytest.mark.requirement("LIST-06")

@@ -41,3 +41,18 @@ def set_in(pdf: bytes) -> str:
     assert found.metadata is not None
     told = [f"{name} {value}" for name, value in sorted(found.metadata.items())]
     return "\n".join([*told, *(page.extract_text() for page in found.pages)])
+
+
+def alternatives_in(pdf: bytes) -> list[str]:
+    """What a screen reader says of the pictures, in reading order."""
+
+    def below(element: object) -> list[str]:
+        found = element.get_object() if hasattr(element, "get_object") else element
+        if isinstance(found, list):
+            return [words for each in found for words in below(each)]
+        if not isinstance(found, dict):
+            return []
+        own = [str(found["/Alt"])] if "/Alt" in found else []
+        return own + (below(found["/K"]) if "/K" in found else [])
+
+    return below(opened(pdf).root_object["/StructTreeRoot"])

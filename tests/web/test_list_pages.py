@@ -15,7 +15,7 @@ from werkzeug import formparser
 from rts.app import create_app
 from rts.randomisation.joint_seed import share_commitment
 from rts.randomisation.verification import verify
-from rts.store.tables import Kit, ListFile, Signature, Subject
+from rts.store.tables import Kit, ListFile, ListSpecification, Signature, Subject
 from tests.conduct.test_importing_lists import GOOD, PLAN, definition_texts
 from tests.reports.pdf import words_in
 from tests.trial.texts import MINIMISED
@@ -210,7 +210,7 @@ def test_a_tape_is_made_and_looked_at_on_the_same_pages(database_url: str, tmp_p
         first.send("/trials/SIRIUS/lists/generate?plan=SIRIUS-R1", {"password": PASSWORD})
         approval = words(second.open("/trials/SIRIUS/lists/SIRIUS-R1/approve"))
         assert "A tape holds words and no arms" in approval
-        assert "The whole trial 148 –" in approval
+        assert "The whole trial 148 – –" in approval
         second.send("/trials/SIRIUS/lists/SIRIUS-R1/approve", {"password": PASSWORD})
         path = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"
         receipt = manager.follow(manager.send(path + "activate", {"password": PASSWORD}))
@@ -469,6 +469,57 @@ def test_a_manager_saves_the_certificate_of_a_list(world: World) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
     assert commitment_of(world, "SIRIUS-R1") in words_in(answer.data)
     assert world.events("list.certificate_issued") == 1
+
+
+UNBLINDED_DOCUMENTS = ("generation-report.pdf", "approval-record.pdf", "annex.pdf")
+
+
+def test_a_statistician_saves_every_document_about_a_list(world: World) -> None:
+    first = desk(world, "statistician.one")
+    path = "/trials/SIRIUS/lists/SIRIUS-R1/"
+    page = BeautifulSoup(first.open(path), "html.parser")
+    links = [link["href"] for link in page.select("main a[href$='.pdf']")]
+    specification = next(link["href"] for link in page.select("main a[href*='/specifications/']"))
+    links += [
+        link["href"] for link in BeautifulSoup(first.open(specification), "html.parser").select("a[href$='.pdf']")
+    ]
+
+    assert links == [
+        *(f"{path}{name}" for name in ("certificate.pdf", *UNBLINDED_DOCUMENTS)),
+        f"{specification}specification.pdf",
+    ]
+    for link in links:
+        answer = first.client.get(link)
+        assert (answer.status_code, answer.mimetype) == (200, "application/pdf")
+    assert (world.events("list.certificate_issued"), world.events("list.document_issued")) == (1, 4)
+
+
+def test_a_list_that_waits_for_its_approval_offers_no_record_of_it(specified: World) -> None:
+    first = desk(specified, "statistician.one")
+    first.send(GENERATE, {"password": PASSWORD})
+    path = "/trials/SIRIUS/lists/SIRIUS-K3/"
+
+    assert "approval-record.pdf" not in first.open(path)
+    assert "has not been approved" in first.open(f"{path}approval-record.pdf", 409)
+
+
+@pytest.mark.requirement("LIST-03")
+def test_a_blinded_manager_gets_no_unblinded_document(world: World) -> None:
+    manager = desk(world, "manager")
+    path = f"/trials/SIRIUS/lists/{commitment_of(world, 'SIRIUS-R1')}/"
+    found = kit_list(world, "SIRIUS-R1")
+    assert found is not None
+    with world.store.transaction() as tx:
+        digest = tx.session.get_one(ListSpecification, found.specification_id).digest
+    documents = [f"{path}{name}" for name in UNBLINDED_DOCUMENTS]
+    documents.append(f"/trials/SIRIUS/lists/specifications/{digest}/specification.pdf")
+
+    page = manager.open(path)
+
+    for document in documents:
+        assert document not in page
+        manager.open(document, 403)
+    assert world.events("list.document_issued") == 0
 
 
 def test_the_certificate_speaks_the_language_of_the_reader(world: World) -> None:
