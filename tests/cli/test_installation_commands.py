@@ -258,16 +258,7 @@ def test_a_list_made_elsewhere_is_imported_from_its_file(
 
     other = rts("list", "import", "SIRIUS", PLAN, "wrong.csv", *announced, *signed)
     mistaken = rts(
-        "list",
-        "import",
-        "SIRIUS",
-        PLAN,
-        "wrong.csv",
-        "--sha256",
-        sha256(wrong).hexdigest(),
-        "--rows",
-        43,
-        *signed,
+        "list", "import", "SIRIUS", PLAN, "wrong.csv", "--sha256", sha256(wrong).hexdigest(), "--rows", 43, *signed
     )
     missing = rts("list", "import", "SIRIUS", PLAN, "none.csv", *announced, *signed)
     generated = rts("list", "generate", "SIRIUS", PLAN, *signed)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from rts.conduct.approving_lists import ApproveList, approve_list
 from rts.conduct.generating_lists import GenerateList, generate_list
+from rts.conduct.importing_lists import import_list
 from rts.conduct.lists import list_named, read_file
 from rts.conduct.opening_annexes import annex_of
 from rts.conduct.retiring_lists import WithdrawList, withdraw_list
@@ -28,6 +31,7 @@ from rts.reports.typesetting import typeset
 from rts.store.sealed_rows import key_from_text
 from rts.store.tables import AuditDetail, AuditEvent, ListFile
 from rts.vault.offline import open_offline
+from tests.conduct.test_importing_lists import GOOD, definition_texts, importing
 from tests.reports.pdf import alternatives_in, metadata_in, opened, words_in
 from tests.reports.test_list_certificate import FURTHER
 from tests.trial.texts import MINIMISED
@@ -188,6 +192,23 @@ def test_an_annex_of_a_tape_tells_that_words_have_no_arms(database_url: str, tmp
     assert "The whole list 148" in text
     assert "Balance" not in text
     assert "Every entry is a word of 16 hex digits" in record
+
+
+@pytest.mark.requirement("LIST-07")
+def test_the_documents_of_an_imported_list_tell_what_was_read_and_checked(database_url: str, tmp_path: Path) -> None:
+    public, restricted = definition_texts()
+    with World.make(database_url, tmp_path, public=public, restricted=restricted, plans=()) as world:
+        world.stage.specify("SIRIUS-R1")
+        world.do(import_list, "statistician.one", importing(), sign=True)
+        world.do(approve_list, "statistician.two", ApproveList("SIRIUS", "SIRIUS-R1"), sign=True)
+        specification, report, record, annex = (words_in(issued(world, issue).pdf) for issue in ALL)
+
+    assert "Made elsewhere, and imported Entries in each stratum at least 10" in specification
+    assert "Chen Lihua I imported this list" in report
+    assert "they tell no arm passed" in record
+    assert "check digits" not in record
+    assert f"The file that was read sirius_final.csv SHA-256 {sha256(GOOD).hexdigest()} Rows 43" in annex
+    assert re.search(r"SLEDAI-HIGH\.STEROID-HIGH 13 7 6 \d+ \d+ \d", annex)
 
 
 @pytest.mark.requirement("UNBL-06")
