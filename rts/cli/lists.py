@@ -266,6 +266,7 @@ def activate(trial: str, list_id: str, username: str, password_file: Path | None
 @PASSWORD_FILE
 def certificate(trial: str, list_id: str, file: Path, username: str, language: str, password_file: Path | None) -> None:
     """Write the blinded certificate of a list into FILE, a PDF for the trial file."""
+    atomic_files.refuse_existing(file)
     with signed_in_store(username, password_file) as (store, signatory):
         issued = issue_certificate(store, signatory.actor, trial, list_id, language)
     atomic_files.write_new(file, issued.pdf, ANYONE)
@@ -284,6 +285,7 @@ def document(
     kind: str, trial: str, list_id: str, file: Path, username: str, language: str, password_file: Path | None
 ) -> None:
     """Write an unblinded document about a list into FILE, as PDF/A. LIST is the plan for its newest specification."""
+    atomic_files.refuse_existing(file)
     with signed_in_store(username, password_file) as (store, signatory):
         if kind == "specification":
             digest = newest_specification_of(store, signatory.actor, trial, list_id)

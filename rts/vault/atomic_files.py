@@ -37,8 +37,18 @@ def write_new(path: Path, content: bytes | bytearray, mode: int) -> None:
             # A hard link fails when the name exists, where a rename would silently replace it.
             os.link(temporary, path)
         except FileExistsError:
-            message = say("%(name)s exists already and is never overwritten.", name=path.name)
-            raise refuse("conflict", "file.exists", message) from None
+            raise _exists(path) from None
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise the Refusal that `write_new` would, before anything is done for the sake of the file."""
+    if path.exists():
+        raise _exists(path)
+
+
+def _exists(path: Path) -> Refusal:
+    message = say("%(name)s exists already and is never overwritten.", name=path.name)
+    return refuse("conflict", "file.exists", message)
 
 
 def replace(path: Path, content: bytes, mode: int) -> None:

@@ -485,6 +485,7 @@ def test_a_manager_writes_the_certificate_of_a_list_into_a_new_file(
     assert written.stdout == f"Certificate written to certificate.pdf; SHA-256 {digest}\n"
     assert commitment in words_in(file.read_bytes())
     assert (again.exit_code, "[file.exists]" in again.stderr) == (5, True)
+    assert world.events("list.certificate_issued") == 1
 
 
 @pytest.mark.parametrize("kind", ["specification", "generation-report", "approval-record", "annex"])
