@@ -34,6 +34,7 @@ class Permission(StrEnum):
     SHIPMENT_REQUEST = "shipment_request"
     SHIPMENT_CLOSE = "shipment_close"
     LOT_RELEASE = "lot_release"
+    LOT_RECALL = "lot_recall"
     QUARANTINE_DECIDE = "quarantine_decide"
     DESTRUCTION_AUTHORISE = "destruction_authorise"
     RESUPPLY = "resupply"
@@ -89,6 +90,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             P.SUPPLY_VIEW,
             P.DEPOT_VIEW,
             P.LOT_RELEASE,
+            P.LOT_RECALL,
             P.QUARANTINE_DECIDE,
             P.DESTRUCTION_AUTHORISE,
             P.ACCOUNT_VIEW,

@@ -12,6 +12,7 @@ from rts.conduct.shipments import kits_of, refuse_unless, shipment_named
 from rts.refusal import FailedRule, refuse_all, say
 from rts.store import locks
 from rts.store.ledger import Change, apply
+from rts.store.tables import Shipment, ShipmentKit, Trial
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move
 
@@ -41,43 +42,62 @@ def close_shipment(tx: Transaction, actor: Actor, command: CloseShipment) -> Don
     if not command.reason.strip():
         failed.append(FailedRule("reason.missing", say("Give the reason."), "reason"))
     refuse_all("invalid", failed)
-    lines = kits_of(tx, shipment)
     if command.how == "cancelled":
-        refuse_unless(shipment, "requested", "picked")
-        changes = [
-            Change(line.kit_id, Move.CANCEL_REQUEST, KitState.REQUESTED, depot_id=shipment.depot_id) for line in lines
-        ]
+        call_off(tx, trial, shipment, command.reason.strip(), actor.name)
     else:
-        refuse_unless(shipment, "in_transit")
-        changes = [
-            Change(
-                line.kit_id,
-                Move.LOSE_IN_TRANSIT,
-                KitState.IN_TRANSIT,
-                site_id=shipment.site_id,
-                shipment_id=shipment.id,
-            )
-            for line in lines
-        ]
-    apply(tx, changes, actor.name)
+        _write_off(tx, trial, shipment, command.reason.strip(), actor.name)
+    return Done("close_shipment", {"trial": trial.code, "site": shipment.site.code, "shipment": shipment.number})
+
+
+def call_off(tx: Transaction, trial: Trial, shipment: Shipment, reason: str, doer: str) -> None:
+    """Cancel a shipment that has not left: its kits lie in the depot again. Raises Refusal `conflict` for any other."""
+    refuse_unless(shipment, "requested", "picked")
+    lines = kits_of(tx, shipment)
+    changes = [
+        Change(line.kit_id, Move.CANCEL_REQUEST, KitState.REQUESTED, depot_id=shipment.depot_id) for line in lines
+    ]
+    _close(tx, trial, shipment, "cancelled", changes, lines, reason, doer)
+
+
+def _write_off(tx: Transaction, trial: Trial, shipment: Shipment, reason: str, doer: str) -> None:
+    refuse_unless(shipment, "in_transit")
+    lines = kits_of(tx, shipment)
+    changes = [
+        Change(
+            line.kit_id,
+            Move.LOSE_IN_TRANSIT,
+            KitState.IN_TRANSIT,
+            site_id=shipment.site_id,
+            shipment_id=shipment.id,
+        )
+        for line in lines
+    ]
+    _close(tx, trial, shipment, "lost", changes, lines, reason, doer)
+
+
+def _close(
+    tx: Transaction,
+    trial: Trial,
+    shipment: Shipment,
+    how: str,
+    changes: list[Change],
+    lines: list[ShipmentKit],
+    reason: str,
+    doer: str,
+) -> None:
+    apply(tx, changes, doer)
     before = shipment.state
-    shipment.state, shipment.ended_at, shipment.ended_by, shipment.end_reason = (
-        command.how,
-        tx.now,
-        actor.name,
-        command.reason.strip(),
-    )
+    shipment.state, shipment.ended_at, shipment.ended_by, shipment.end_reason = how, tx.now, doer, reason
     tx.audit(
-        f"shipment.{command.how}",
+        f"shipment.{how}",
         "shipment",
         shipment.number,
         {"kits": [line.kit.number for line in lines]},
         trial=trial,
         site=shipment.site,
-        reason=command.reason.strip(),
+        reason=reason,
         before={"state": before},
-        after={"state": command.how},
+        after={"state": how},
         definition=place_of(tx, shipment.site).version.version,
         mentions=tuple(("kit", line.kit.number) for line in lines),
     )
-    return Done("close_shipment", {"trial": trial.code, "site": shipment.site.code, "shipment": shipment.number})

@@ -10,6 +10,7 @@ from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.perform import Done
 from rts.conduct.places import place_of
+from rts.conduct.recalling_lots import is_recalled
 from rts.randomisation.numbers import normal_number
 from rts.refusal import refuse, say
 from rts.store import locks
@@ -37,6 +38,11 @@ def check_decision(tx: Transaction, kit: Kit, command: DecideQuarantine) -> Site
         raise refuse("invalid", "document.missing", say("Name the decision document."), "document")
     if kit.state != KitState.QUARANTINED or kit.site_id is None:
         raise refuse("conflict", "kit.state", say("Kit %(kit)s is not in quarantine.", kit=kit.number), "kit")
+    if command.release and tx.session.scalar(select(Kit.id).where(Kit.id == kit.id, is_recalled())):
+        message = say(
+            "The lot of kit %(kit)s is recalled: reject it, or wait for the end of the recall.", kit=kit.number
+        )
+        raise refuse("rule", "lot.recalled", message, "release")
     if command.release and tx.session.scalar(select(Dispensing.id).where(Dispensing.kit_id == kit.id)):
         raise refuse(
             "rule",

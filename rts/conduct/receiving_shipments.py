@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission, Role
 from rts.conduct.perform import Done
 from rts.conduct.places import place_of
+from rts.conduct.recalling_lots import RECALLED, block, is_recalled
 from rts.conduct.recipients import people_in
 from rts.conduct.shipments import kits_of, refuse_unless, shipment_named
 from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, refuse_all, say
 from rts.store import locks, outbox
 from rts.store.ledger import Change, apply
+from rts.store.tables import Kit
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move
 
@@ -71,6 +75,9 @@ def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) ->
         ],
         actor.name,
     )
+    ids = [line.kit_id for line in lines]
+    recalled = select(Kit).where(Kit.id.in_(ids), Kit.state == KitState.AVAILABLE, is_recalled()).order_by(Kit.id)
+    block(tx, tx.session.scalars(recalled).all(), actor.name, RECALLED)
     for line in lines:
         line.outcome = outcomes[line.kit.number]
     shipment.state, shipment.ended_at, shipment.ended_by = "received", tx.now, actor.name

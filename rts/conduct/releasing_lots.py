@@ -9,10 +9,11 @@ from sqlalchemy import select
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission
 from rts.conduct.perform import Done
+from rts.conduct.recalling_lots import lot_named, recall_of
 from rts.refusal import refuse, say
 from rts.store import definitions, locks
 from rts.store.ledger import Change, apply
-from rts.store.tables import BlindedLot, Depot, Kit
+from rts.store.tables import Depot, Kit
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move
 
@@ -32,9 +33,7 @@ def release_lot(tx: Transaction, actor: Actor, command: ReleaseLot) -> Done:
     """
     trial = tx.trial(command.trial)
     require(tx, actor, Permission.LOT_RELEASE, trial)
-    lot = tx.session.scalar(select(BlindedLot).where(BlindedLot.trial_id == trial.id, BlindedLot.code == command.lot))
-    if lot is None:
-        raise refuse("not_found", "access.scope", say("There is nothing here with that name."))
+    lot = lot_named(tx, trial, command.lot)
     if not command.document.strip():
         raise refuse("invalid", "document.missing", say("Name the release document."), "document")
     depot = tx.session.get_one(Depot, lot.depot_id)
@@ -42,6 +41,8 @@ def release_lot(tx: Transaction, actor: Actor, command: ReleaseLot) -> Done:
     tx.session.refresh(lot)
     if lot.released_at is not None:
         raise refuse("conflict", "lot.released", say("Blinded lot %(lot)s is released already.", lot=lot.code), "lot")
+    if recall_of(tx, lot) is not None:
+        raise refuse("rule", "lot.recalled", say("Blinded lot %(lot)s is recalled.", lot=lot.code), "lot")
     lot.released_at, lot.released_by, lot.release_document = tx.now, actor.name, command.document.strip()
     kit_ids = tx.session.scalars(
         select(Kit.id).where(Kit.blinded_lot_id == lot.id, Kit.state == KitState.PACKED).order_by(Kit.number)

@@ -29,6 +29,7 @@ from rts.conduct.consignments import (
 from rts.conduct.kits_at_site import type_for_arm
 from rts.conduct.perform import Done, perform
 from rts.conduct.places import Place, places_of, supply_locks, supplying_depot
+from rts.conduct.recalling_lots import is_recalled
 from rts.conduct.recipients import people_with
 from rts.conduct.visits import reached_visits, schedule_of
 from rts.refusal import Refusal, say
@@ -128,7 +129,8 @@ def _survey(tx: Transaction, trial: Trial, places: list[Place], opener: Opener) 
     statement = (
         select(Kit)
         .options(*TO_OPEN)
-        .where(Kit.site_id.in_(site_ids), Kit.state.in_([KitState.AVAILABLE, KitState.IN_TRANSIT]))
+        # What is on its way of a recalled lot will be blocked when it arrives: it covers nothing.
+        .where(Kit.site_id.in_(site_ids), Kit.state.in_([KitState.AVAILABLE, KitState.IN_TRANSIT]), ~is_recalled())
         .order_by(Kit.number)
     )
     at_sites: dict[int, list[OpenedKit]] = defaultdict(list)

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from rts.conduct.places import place_of
+from rts.conduct.recalling_lots import is_recalled
 from rts.conduct.reconciling import Balance, balance_of
 from rts.conduct.verifying_kits import NOT_THERE, is_verified
 from rts.conduct.visits import group_of_slot
@@ -40,7 +41,7 @@ from rts.trial.texts import Text
 @dataclass(frozen=True)
 class GivenKit:
     """A kit that was handed over: to whom and when, and what came back. `is_due_back` is true once the subject has the
-    next kit, or treatment has ended, and this one is still out.
+    next kit, treatment has ended or the lot is recalled, and this one is still out.
     """
 
     subject: str
@@ -124,7 +125,7 @@ def _limits(choice: str) -> list[ColumnElement[bool]]:
 
 
 def due_back(tx: Transaction, site: Site) -> list[int]:
-    """The kits (row ids) that are still with a subject of `site` who has the next ones, or whose treatment ended."""
+    """The kits (row ids) that are still with a subject of `site` and are to come back."""
     given = _given(tx, select(Dispensing.subject_id).join(Subject).where(Subject.site_id == site.id).distinct())
     return [kit_id for kit_id, one in given.items() if one.is_due_back]
 
@@ -188,7 +189,7 @@ def _lines(tx: Transaction, ids: Sequence[int]) -> tuple[AccountLine, ...]:
 def _given(tx: Transaction, subjects: Select[int]) -> dict[int, GivenKit]:
     """Every kit handed over to `subjects` (a query of row ids), by its row id."""
     statement = (
-        select(Dispensing, Dispensing.dispensed_on, Subject, Kit.state)
+        select(Dispensing, Dispensing.dispensed_on, Subject, Kit.state, is_recalled())
         .join(Subject, Subject.id == Dispensing.subject_id)
         .join(Kit, Kit.id == Dispensing.kit_id)
         .where(Dispensing.subject_id.in_(subjects), Dispensing.dispensed_at.is_not(None))
@@ -200,13 +201,13 @@ def _given(tx: Transaction, subjects: Select[int]) -> dict[int, GivenKit]:
     names = printed_names(tx, [row.dispensed_by for row, *_ in rows])
     groups: dict[int, str] = {}
     days: dict[tuple[int, str], list[date]] = defaultdict(list)
-    for row, given_on, subject, _ in rows:
+    for row, given_on, subject, _, _ in rows:
         definition = numbered_by[row.subject_id, row.visit, row.slot]
         groups[row.id] = group_of_slot(definition, subject.dose_level, row.visit, row.slot)
         if given_on is not None:
             days[row.subject_id, groups[row.id]].append(given_on)
     found = {}
-    for row, given_on, subject, state in rows:
+    for row, given_on, subject, state, recalled in rows:
         if given_on is None:
             continue
         definition, group = numbered_by[row.subject_id, row.visit, row.slot], groups[row.id]
@@ -226,7 +227,8 @@ def _given(tx: Transaction, subjects: Select[int]) -> dict[int, GivenKit]:
             left=None if back is None else back.units,
             remark="" if back is None else back.remark,
             taken=taken,
-            is_due_back=state == KitState.DISPENSED and (later is not None or subject.state != "randomised"),
+            is_due_back=state == KitState.DISPENSED
+            and (recalled or later is not None or subject.state != "randomised"),
         )
     return found
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from rts.clock import local_date
 from rts.reports.people import Name, printed_names
 from rts.store import definitions
-from rts.store.tables import BlindedLot, Depot, Kit, Shipment, ShipmentKit, Site, Trial
+from rts.store.tables import BlindedLot, Depot, Kit, LotRecall, Shipment, ShipmentKit, Site, Trial
 from rts.store.transaction import Transaction
 from rts.supply.expiry import last_day_inclusive
 from rts.supply.kits import KitState
@@ -219,6 +219,7 @@ class LotRow:
     at_sites: int
     dispensed: int
     gone: int
+    is_recalled: bool
 
     @property
     def total(self) -> int:
@@ -228,6 +229,7 @@ class LotRow:
         )
 
 
+USED = (KitState.DISPENSED, KitState.RETURNED, KitState.UNRETURNED)
 AT_SITES = (KitState.AVAILABLE, KitState.ASSIGNED, KitState.QUARANTINED)
 GONE = (
     KitState.DAMAGED,
@@ -236,6 +238,10 @@ GONE = (
     KitState.LOST,
     KitState.EXPIRED,
     KitState.REJECTED,
+    KitState.RECALLED,
+    KitState.RECALLED_IN_DEPOT,
+    KitState.PENDING_DESTRUCTION,
+    KitState.DESTROYED,
 )
 
 
@@ -255,6 +261,7 @@ def lot_rows(tx: Transaction, trial: Trial, depot: Depot | None = None) -> tuple
         statement = statement.where(BlindedLot.id.in_(list(counts)))
     lots = list(tx.session.scalars(statement))
     names = {"": "", **printed_names(tx, [lot.released_by for lot in lots])}
+    recalled = set(tx.session.scalars(select(LotRecall.blinded_lot_id).where(LotRecall.ended_at.is_(None))))
     rows = []
     for lot in lots:
         of_lot = counts[lot.id]
@@ -271,8 +278,9 @@ def lot_rows(tx: Transaction, trial: Trial, depot: Depot | None = None) -> tuple
                 requested=of_lot.get(KitState.REQUESTED, 0),
                 in_transit=of_lot.get(KitState.IN_TRANSIT, 0),
                 at_sites=sum(of_lot.get(state, 0) for state in AT_SITES),
-                dispensed=of_lot.get(KitState.DISPENSED, 0),
+                dispensed=sum(of_lot.get(state, 0) for state in USED),
                 gone=sum(of_lot.get(state, 0) for state in GONE),
+                is_recalled=lot.id in recalled,
             )
         )
     return tuple(rows)

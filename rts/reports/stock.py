@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from rts.conduct.places import Place, place_of
 from rts.conduct.visits import definition_of_visit
@@ -133,7 +133,8 @@ def kit_rows(
         select(Kit.number, Kit.state, BlindedLot.expiry, Shipment.number, Subject.code)
         .join(BlindedLot, BlindedLot.id == Kit.blinded_lot_id)
         .outerjoin(Shipment, Shipment.id == Kit.shipment_id)
-        .outerjoin(Subject, Subject.id == Kit.subject_id)
+        .outerjoin(Dispensing, and_(Dispensing.kit_id == Kit.id, Dispensing.dispensed_at.is_not(None)))
+        .outerjoin(Subject, Subject.id == func.coalesce(Kit.subject_id, Dispensing.subject_id))
         .where(Kit.id.in_(tx.session.scalars(chosen).all()))
         .order_by(order, Kit.number)
     )
@@ -156,7 +157,10 @@ def kit_life(tx: Transaction, site: Site, number: str) -> KitLife | None:
     ).all()
     names = printed_names(tx, [move.doer for move in moves])
     receipt = next((move for move in moves if move.move.startswith("receive_")), None)
-    subject = tx.session.get(Subject, kit.subject_id) if kit.subject_id else None
+    # A kit that came back is held by nobody; it stays known to whom it was given.
+    was_given = Dispensing.dispensed_at.is_not(None)
+    holder = tx.session.scalar(select(Dispensing.subject_id).where(Dispensing.kit_id == kit.id, was_given))
+    subject = tx.session.get(Subject, kit.subject_id or holder or 0)
     dnd = max(place.definition.expiry.dnd_at(visit.code) for visit in place.definition.visits)
     return KitLife(
         number=kit.number,

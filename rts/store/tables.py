@@ -520,6 +520,39 @@ class BlindedLot(Base):
     release_document: Mapped[str | None]
 
 
+class LotRecall(Base):
+    """The recall of a blinded lot, by `document` of the sponsor's. It ends by being lifted (`how` is `lifted`) or with
+    the rejection of what lies still (`rejected`).
+    """
+
+    __tablename__ = "lot_recall"
+    __table_args__ = (
+        one_of("how", "lifted", "rejected"),
+        CheckConstraint(
+            "(ended_at IS NULL) = (ended_by IS NULL) AND (ended_at IS NULL) = (end_document IS NULL)"
+            " AND (ended_at IS NULL) = (how IS NULL)",
+            name="ended_whole",
+        ),
+        Index(
+            "uq_lot_recall_open",
+            "blinded_lot_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+    id: Mapped[int] = key()
+    blinded_lot_id: Mapped[int] = to("blinded_lot")
+    reason: Mapped[str]
+    document: Mapped[str]
+    recalled_at: Mapped[datetime]
+    recalled_by: Mapped[str]
+    how: Mapped[str | None] = mapped_column(String(20))
+    end_document: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+
+
 class ManufacturingLot(Base):
     """Which manufacturing lot each kit type of a blinded lot comes from: sealed, since a manufacturing lot is of one
     type.

@@ -40,6 +40,8 @@ class KitState(StrEnum):
     LOST = "lost"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    RECALLED = "recalled"
+    RECALLED_IN_DEPOT = "recalled_in_depot"
     RETURNED = "returned"
     UNRETURNED = "unreturned"
     PENDING_DESTRUCTION = "pending_destruction"
@@ -66,6 +68,10 @@ class Move(StrEnum):
     REPORT_DAMAGED = "report_damaged"
     REPORT_LOST = "report_lost"
     EXPIRE = "expire"
+    RECALL = "recall"
+    RECALL_IN_DEPOT = "recall_in_depot"
+    LIFT_RECALL = "lift_recall"
+    LIFT_IN_DEPOT = "lift_in_depot"
     RETURN = "return"
     RECOUNT = "recount"
     WRITE_OFF = "write_off"
@@ -93,12 +99,21 @@ MOVES: dict[Move, tuple[frozenset[KitState], KitState]] = {
     Move.LOSE_IN_TRANSIT: (frozenset({KitState.IN_TRANSIT}), KitState.LOST_IN_TRANSIT),
     Move.QUARANTINE: (frozenset({KitState.AVAILABLE, KitState.ASSIGNED}), KitState.QUARANTINED),
     Move.RELEASE_FROM_QUARANTINE: (frozenset({KitState.QUARANTINED}), KitState.AVAILABLE),
-    Move.REJECT: (frozenset({KitState.QUARANTINED}), KitState.REJECTED),
+    Move.REJECT: (
+        frozenset({KitState.QUARANTINED, KitState.RECALLED, KitState.RECALLED_IN_DEPOT}),
+        KitState.REJECTED,
+    ),
     Move.ASSIGN: (frozenset({KitState.AVAILABLE}), KitState.ASSIGNED),
     Move.DISPENSE: (frozenset({KitState.ASSIGNED}), KitState.DISPENSED),
     Move.REPORT_DAMAGED: (ON_HAND, KitState.DAMAGED),
     Move.REPORT_LOST: (ON_HAND, KitState.LOST),
     Move.EXPIRE: (ON_HAND | {KitState.PACKED, KitState.IN_DEPOT}, KitState.EXPIRED),
+    # A kit on its way is recalled when it arrives, one that was asked for once its shipment is cancelled; one in
+    # quarantine stays there, so that no recall that is lifted takes it out without quality's decision.
+    Move.RECALL: (frozenset({KitState.AVAILABLE, KitState.ASSIGNED}), KitState.RECALLED),
+    Move.RECALL_IN_DEPOT: (frozenset({KitState.IN_DEPOT}), KitState.RECALLED_IN_DEPOT),
+    Move.LIFT_RECALL: (frozenset({KitState.RECALLED}), KitState.AVAILABLE),
+    Move.LIFT_IN_DEPOT: (frozenset({KitState.RECALLED_IN_DEPOT}), KitState.IN_DEPOT),
     # A box that was given up for lost may turn up; one that came back is counted again, never given back.
     Move.RETURN: (frozenset({KitState.DISPENSED, KitState.UNRETURNED}), KitState.RETURNED),
     Move.RECOUNT: (frozenset({KitState.RETURNED}), KitState.RETURNED),
@@ -160,7 +175,7 @@ class BrokenIdentity(Sealed):
 
 
 _RECEIPTS = frozenset({Move.RECEIVE_GOOD, Move.RECEIVE_DAMAGED, Move.RECEIVE_EXCURSION})
-_SITE_FATES = frozenset({KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, KitState.REJECTED})
+_AT_SITE = ON_HAND | {KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, KitState.REJECTED, KitState.RECALLED}
 _LOST_ON_THE_WAY = frozenset({KitState.IN_TRANSIT, KitState.LOST_IN_TRANSIT, KitState.MISSING})
 
 
@@ -171,7 +186,7 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
     place, per type, and per place and type (`released` has no place):
 
     - sent to a site = in transit + lost on the way + missing + received (damaged included);
-    - received = on hand + ever dispensed + expired + damaged + lost + rejected;
+    - received = on hand + ever dispensed + expired + damaged + lost + rejected + recalled;
     - released = ever dispensed + undispensed by the same fates.
 
     What happens to a box after it was dispensed is counted apart, and destruction changes no fate.
@@ -192,8 +207,7 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
                 side[identity, place, kit_type] += 1
 
     for steps in history.values():
-        released = False
-        dispensed = False
+        released = arrived = dispensed = False
         for row in steps:
             if row.move is Move.RELEASE_LOT:
                 released = True
@@ -201,6 +215,7 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
             elif row.move is Move.SHIP:
                 count(left, "sent", row)
             elif row.move in _RECEIPTS:
+                arrived = True
                 count(right, "sent", row)
                 count(left, "received", row)
             elif row.move is Move.DISPENSE:
@@ -209,14 +224,10 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
                 count(right, "released", row)
         until_its_end = [row for row in steps if row.state not in ENDED]
         last = until_its_end[-1]
-        before = until_its_end[-2].state if len(until_its_end) > 1 else KitState.PACKED
         if last.state in _LOST_ON_THE_WAY:
             count(right, "sent", last)
-        # A kit that expires in the depot has never been at a site; one damaged on receipt has.
-        at_site = last.state in ON_HAND or (
-            last.state in _SITE_FATES and (before in ON_HAND or last.move is Move.RECEIVE_DAMAGED)
-        )
-        if at_site and not dispensed:
+        # A kit that expires or is recalled in the depot has never been at a site; one damaged on receipt has.
+        if arrived and last.state in _AT_SITE and not dispensed:
             count(right, "received", last)
         never_released = last.state is KitState.PACKED or (last.state is KitState.EXPIRED and not released)
         if not dispensed and not never_released:

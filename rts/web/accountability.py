@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from flask import abort, g, render_template, request, url_for
@@ -32,7 +31,6 @@ from rts.reports.accountability import (
     destruction_page,
     site_destructions,
 )
-from rts.reports.audit_trail import safe_cell
 from rts.store.tables import Depot
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
@@ -41,6 +39,7 @@ from rts.web.language import gettext as _
 from rts.web.language import sentence
 from rts.web.paging import PAGE_SIZE, page_asked_for, page_of
 from rts.web.reviewed import Answer, required, reviewed_deed
+from rts.web.saving import table_to_save
 
 pages = Pages("accountability", __name__)
 
@@ -95,13 +94,7 @@ def account_csv(trial: str, site: str) -> Response:
     """The whole account as a table for other programs, in the order of the kit numbers."""
     with store().transaction() as tx:
         found = account_of(tx, site_here(tx), choice=request.args.get("choice", ""), text=request.args.get("text", ""))
-    text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *(map(safe_cell, cells_of(line)) for line in found.lines)])
-    return Response(
-        text.getvalue(),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="account-{g.trial.code}-{g.site.code}.csv"'},
-    )
+    return table_to_save(COLUMNS, map(cells_of, found.lines), f"account-{g.trial.code}-{g.site.code}.csv")
 
 
 COLUMNS = (
@@ -111,7 +104,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def cells_of(line: AccountLine) -> Iterable[str]:
+def cells_of(line: AccountLine) -> Iterable[object]:
     """The cells of a line under `COLUMNS`; moments in UTC."""
     given, taken = line.given, line.given.taken if line.given else None
     values: tuple[Any, ...] = (
@@ -134,9 +127,7 @@ def cells_of(line: AccountLine) -> Iterable[str]:
         line.destruction,
         line.destroyed_on,
     )
-    return (
-        "" if value is None else value.isoformat() if hasattr(value, "isoformat") else str(value) for value in values
-    )
+    return (value.isoformat() if isinstance(value, date) else value for value in values)
 
 
 def _ticked(entered: Entered, offered: Iterable[str]) -> tuple[str, ...]:

@@ -5,23 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from flask import abort, g, render_template, request, url_for
+from werkzeug.wrappers import Response
 
 from rts.access.permissions import Permission
 from rts.conduct import requesting_shipments
 from rts.conduct.closing_shipments import CloseShipment, close_shipment
 from rts.conduct.deciding_quarantine import DecideQuarantine, check_decision, decide_quarantine, kit_named
+from rts.conduct.recalling_lots import (
+    EndRecall,
+    RecallLot,
+    check_end,
+    check_recall,
+    end_recall,
+    lot_named,
+    recall_lot,
+)
 from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.refusal import say
 from rts.reports import depot as depot_reports
 from rts.reports import supply as reports
+from rts.reports.lots import LotTrace, trace_lot
 from rts.web.charts import PlannedCount, expiry_chart, recruitment_chart, stock_chart
 from rts.web.depot import shipment_states
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
 from rts.web.here import shipment_here
 from rts.web.language import gettext as _
-from rts.web.paging import PAGE_SIZE, page_of
+from rts.web.paging import PAGE_SIZE, page_asked_for, page_of
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
+from rts.web.saving import table_to_save
 
 pages = Pages("supply", __name__)
 
@@ -196,6 +208,77 @@ def release(trial: str, lot: str) -> Answer:
         ),
         lambda done: url_for("supply.lots", trial=trial, done=done.ids["lot"]),
         {"lot": row},
+    )
+
+
+def _trace(lot: str, **wanted: Any) -> LotTrace:
+    with store().transaction() as tx:
+        return trace_lot(tx, lot_named(tx, g.trial, lot), **wanted)
+
+
+def _filters() -> dict[str, str]:
+    return {name: request.args.get(name, "") for name in ("place", "state", "text")}
+
+
+@pages.page("/trials/<trial>/supply/lots/<lot>/", Permission.SUPPLY_VIEW)
+def lot_page(trial: str, lot: str) -> str:
+    """Where every kit of a blinded lot is, who was given one, and how a recall goes."""
+    found = _trace(lot, **_filters(), page=page_asked_for(), size=PAGE_SIZE)
+    return render_template(
+        "supply/lot.html",
+        lot=found,
+        page=page_of(found.total),
+        query=request.args.to_dict(),
+        may_recall=may(Permission.LOT_RECALL),
+        may_release=may(Permission.LOT_RELEASE),
+    )
+
+
+@pages.page("/trials/<trial>/supply/lots/<lot>/kits.csv", Permission.SUPPLY_VIEW)
+def lot_csv(trial: str, lot: str) -> Response:
+    """The kits of a lot as a table for other programs, in the order of their numbers."""
+    found = _trace(lot, **_filters())
+    rows = [
+        (kit.number, kit.state, kit.place, kit.subject, kit.visit, kit.given_on and kit.given_on.isoformat())
+        for kit in found.kits
+    ]
+    return table_to_save(("kit", "state", "place", "subject", "visit", "given_on"), rows, f"lot-{trial}-{lot}.csv")
+
+
+@pages.page("/trials/<trial>/supply/lots/<lot>/recall", Permission.LOT_RECALL, methods=("GET", "POST"))
+def recall(trial: str, lot: str) -> Answer:
+    """Recall a blinded lot: block every kit of it at once."""
+
+    def command_of(entered: Entered) -> RecallLot:
+        document = required(entered, "document", "document.missing", say("Name the document that orders the recall."))
+        return RecallLot(trial, lot, document, required_reason(entered))
+
+    return reviewed_deed(
+        "supply/recall.html",
+        recall_lot,
+        command_of,
+        lambda _done: url_for("supply.lot_page", trial=trial, lot=lot, done="recalled"),
+        {"lot": _trace(lot, page=1, size=1)},
+        check=lambda tx, command: check_recall(tx, lot_named(tx, g.trial, lot), command),
+    )
+
+
+@pages.page("/trials/<trial>/supply/lots/<lot>/end-recall", Permission.LOT_RECALL, methods=("GET", "POST"))
+def end_of_recall(trial: str, lot: str) -> Answer:
+    """End a recall: its kits may be used again, or never."""
+
+    def command_of(entered: Entered) -> EndRecall:
+        how = chosen(entered, "how", ("lifted", "rejected"), say("Choose whether the kits may be used again."))
+        document = required(entered, "document", "document.missing", say("Name the decision document."))
+        return EndRecall(trial, lot, how, document)
+
+    return reviewed_deed(
+        "supply/end_recall.html",
+        end_recall,
+        command_of,
+        lambda _done: url_for("supply.lot_page", trial=trial, lot=lot, done="ended"),
+        {"lot": _trace(lot, page=1, size=1)},
+        check=lambda tx, command: check_end(tx, lot_named(tx, g.trial, lot), command),
     )
 
 

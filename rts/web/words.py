@@ -45,6 +45,8 @@ KIT_STATES: dict[str, Word] = {
     "lost": (_("Lost"), "stop"),
     "expired": (_("Expired"), "stop"),
     "rejected": (_("Rejected"), "stop"),
+    "recalled": (_("Recalled"), "stop"),
+    "recalled_in_depot": (_("Recalled, in the depot"), "stop"),
     "returned": (_("Returned"), "info"),
     "unreturned": (_("Not returned"), "stop"),
     "pending_destruction": (_("To be destroyed"), "wait"),
@@ -69,6 +71,10 @@ KIT_MOVES: dict[str, Word] = {
     "report_damaged": (_("Reported damaged"), "stop"),
     "report_lost": (_("Reported lost"), "stop"),
     "expire": (_("Expired"), "stop"),
+    "recall": (_("Recalled"), "stop"),
+    "recall_in_depot": (_("Recalled"), "stop"),
+    "lift_recall": (_("Recall lifted"), "good"),
+    "lift_in_depot": (_("Recall lifted"), "good"),
     "return": (_("Returned"), "info"),
     "recount": (_("Counted again"), "info"),
     "write_off": (_("Not returned"), "stop"),
@@ -97,6 +103,7 @@ FATES: dict[str, str] = {
     "lost": _("lost"),
     "expired": _("lasts no longer long enough"),
     "withdrawn": _("subject withdrawn"),
+    "recalled": _("lot recalled"),
     "completed": _("treatment completed"),
 }
 

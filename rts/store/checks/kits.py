@@ -14,7 +14,7 @@ from rts.supply.kits import ENDED, KitState, LedgerRow, Move, conservation, repl
 
 _IDENTITIES = {
     "sent": say("sent = in transit + lost on the way + missing + received"),
-    "received": say("received = on hand + dispensed + expired + damaged + lost + rejected"),
+    "received": say("received = on hand + dispensed + expired + damaged + lost + rejected + recalled"),
     "released": say("released = dispensed + undispensed by the same fates"),
 }
 
@@ -26,7 +26,10 @@ _STATES_AFTER = {
         *(KitState.DISPENSED, KitState.RETURNED, KitState.UNRETURNED, KitState.DAMAGED, KitState.LOST),
         *ENDED,
     },
-    "put_back": {KitState.QUARANTINED, KitState.REJECTED, KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, *ENDED},
+    "put_back": {
+        *(KitState.QUARANTINED, KitState.REJECTED, KitState.EXPIRED, KitState.DAMAGED, KitState.LOST),
+        *(KitState.RECALLED, *ENDED),
+    },
 }
 
 
