@@ -16,7 +16,7 @@ from rts.conduct.recipients import people_in
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import definitions, locks, outbox
 from rts.store.ledger import Change, apply
-from rts.store.tables import BlindedLot, Dispensing, Kit, LotRecall, Shipment, ShipmentKit, Site, Trial
+from rts.store.tables import BlindedLot, Depot, Dispensing, Kit, LotRecall, Shipment, ShipmentKit, Site, Trial
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move
 
@@ -163,6 +163,8 @@ def _write_to(tx: Transaction, trial: Trial, lot: BlindedLot, sites: list[Site])
     people = {person.id: person for person in people_in(tx, trial, Role.SUPPLY_MANAGER, Role.TRIAL_MANAGER)}
     for site in sites:
         people |= {person.id: person for person in people_in(tx, trial, Role.PHARMACIST, Role.INVESTIGATOR, site=site)}
+    for depot in tx.session.scalars(select(Depot).where(Depot.trial_id == trial.id).order_by(Depot.code)):
+        people |= {person.id: person for person in people_in(tx, trial, Role.DEPOT_OPERATOR, depot=depot)}
     outbox.write(
         tx,
         "recall",

@@ -26,6 +26,7 @@ from rts.conduct.perform import perform
 from rts.conduct.picking_shipments import PickShipment, pick_shipment
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.recalling_lots import EndRecall, RecallLot, end_recall, recall_lot
 from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.conduct.replacing_kits import ReplaceKit, replace_kit
@@ -322,6 +323,14 @@ def tell(story: Story, settings: Settings) -> None:
     story.pass_days(1)
     story.run_jobs(settings)
     story.ship()
+
+    # The lot is recalled while a parcel is on its way, and the recall is lifted again.
+    story.do(recall_lot, "quality", RecallLot(trial, "BL-2601", "", ""))
+    story.do(recall_lot, "quality", RecallLot(trial, "BL-2601", "Recall order 1", "a label may come off"))
+    story.receive("good", "damaged")
+    story.doors.walk("quality", story.at(Role.PHARMACIST, second).name)
+    for how in ("", "lifted", "lifted"):
+        story.do(end_recall, "quality", EndRecall(trial, "BL-2601", how, "QA 9"))
 
     # The first lot expires, and the last subject is forgotten by nobody.
     story.world.clock.set(datetime(2026, 10, 7, 2, 0, tzinfo=UTC))

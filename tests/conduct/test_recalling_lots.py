@@ -70,6 +70,7 @@ def test_one_deed_blocks_every_kit_and_the_trace_shows_where_each_is(world: Worl
     assert next(kit for kit in found.kits if kit.number == waiting).state == "recalled"
     assert {mail[0] for mail in world.mails("recall")} == {
         *("supply", "manager"),
+        *(f"depot.{depot.code.lower()}" for depot in world.stage.definition.depots),
         *(f"{role}.{site}" for role in ("pharmacist", "investigator") for site in ("cn02", "cn03")),
     }
     assert run_checks(world.store) == []

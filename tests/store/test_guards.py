@@ -10,13 +10,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from rts.conduct.destroying_kits import AuthoriseDestruction, authorise_destruction
 from rts.conduct.own_keys import RegisterOwnKey, RetireOwnKey, register_own_key, retire_own_key
+from rts.conduct.recalling_lots import RecallLot, recall_lot
 from rts.conduct.releasing_lists import AskForRelease, ask_for_release
 from rts.conduct.remarking_allocations import MarkRandomisedInError, mark_randomised_in_error
 from rts.conduct.retiring_lists import CloseList, close_list
+from rts.conduct.returning_kits import ReturnKit, return_kit
 from rts.conduct.seeding_lists import CommitSeedShare, RevealSeedShare, commit_seed_share, reveal_seed_share
 from rts.conduct.specifying_lists import SpecifyList, specify_list
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
+from rts.conduct.verifying_kits import VerifyKits, verify_kits
 from rts.entropy import ReplayedEntropy
 from rts.randomisation.joint_seed import share_commitment
 from rts.store.tables import MinimisedAllocation
@@ -35,9 +39,12 @@ EVIDENCE = [
     "allocation_remark",
     "definition_in_force",
     "minimised_allocation",
+    "kit_return",
+    "kit_verification",
+    "destruction_kit",
 ]
 KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
-KEPT += ["seed_share", "list_release", "person_key"]
+KEPT += ["seed_share", "list_release", "person_key", "destruction", "lot_recall"]
 # A change of each table that the code never makes.
 CHANGES = {
     "audit_event": "actor = 'nobody'",
@@ -51,6 +58,9 @@ CHANGES = {
     "allocation_remark": "reason = 'x'",
     "definition_in_force": "from_date = '2025-12-31'",
     "minimised_allocation": "entry_id = 2",
+    "kit_return": "units = 0",
+    "kit_verification": "moves = 0",
+    "destruction_kit": "kit_id = 1",
 }
 OWN_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"guards"))[1]
 
@@ -59,7 +69,8 @@ OWN_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"guards"))
 def lived(world: World) -> World:
     """A world with at least one row of every kind of evidence."""
     subject = world.randomise("CN02")
-    world.dispense(subject)
+    _destroy(world, subject, world.dispense(subject))
+    world.do(recall_lot, "quality", RecallLot("SIRIUS", "BL-2602", "order 1", "a label may come off"))
     world.do(unblind_subject, "physician.cn02", UnblindSubject("SIRIUS", subject, "test", False), sign=True)
     remark = MarkRandomisedInError("SIRIUS", subject, "consent was withdrawn the day before")
     world.do(mark_randomised_in_error, "investigator.cn02", remark)
@@ -69,6 +80,13 @@ def lived(world: World) -> World:
         tx.session.add(MinimisedAllocation(entry_id=1, record=b"sealed"))
     world.do(register_own_key, "statistician.one", RegisterOwnKey(OWN_KEY), sign=True)
     return world
+
+
+def _destroy(world: World, subject: str, kit: str) -> None:
+    world.do(return_kit, "pharmacist.cn02", ReturnKit("SIRIUS", subject, kit, 3, world.today))
+    world.do(verify_kits, "monitor", VerifyKits("SIRIUS", "CN02", (kit,)), sign=True)
+    authority = AuthoriseDestruction("SIRIUS", (kit,), "QA letter 1", site="CN02")
+    world.do(authorise_destruction, "quality", authority)
 
 
 def _make_a_joint_seed(world: World) -> None:
