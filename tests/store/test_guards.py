@@ -69,7 +69,9 @@ OWN_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"guards"))
 def lived(world: World) -> World:
     """A world with at least one row of every kind of evidence."""
     subject = world.randomise("CN02")
-    _destroy(world, subject, world.dispense(subject))
+    world.dispense(subject)
+    other = world.randomise("CN02", {"SLEDAI": 5.0, "STEROID": 15.0})
+    _destroy(world, other, world.dispense(other))
     world.do(recall_lot, "quality", RecallLot("SIRIUS", "BL-2602", "order 1", "a label may come off"))
     world.do(unblind_subject, "physician.cn02", UnblindSubject("SIRIUS", subject, "test", False), sign=True)
     remark = MarkRandomisedInError("SIRIUS", subject, "consent was withdrawn the day before")
