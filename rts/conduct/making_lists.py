@@ -11,15 +11,16 @@ from sqlalchemy import func, select
 
 import rts
 from rts.access.actor import Actor, require
-from rts.access.permissions import Permission
+from rts.access.permissions import Permission, Role
 from rts.access.sign_in import Confirmation
 from rts.access.signatures import sign
 from rts.clock import utc_text
 from rts.conduct.list_recipients import who_may_open
 from rts.conduct.lists import MEANINGS, plan_named, refuse_standing_list
+from rts.conduct.recipients import people_in
 from rts.conduct.specifying_lists import inputs_of, refuse_outdated
 from rts.refusal import refuse, say
-from rts.store import definitions, locks
+from rts.store import definitions, locks, outbox
 from rts.store.sealed_rows import key_to_text
 from rts.store.specifications import newest_specification, open_specification
 from rts.store.tables import DefinitionVersion, ListFile, ListSpecification, Trial
@@ -183,6 +184,28 @@ def seal_list(
         },
         trial=trial,
         definition=version.version,
+    )
+    _publish_commitment(tx, trial, made)
+
+
+def _publish_commitment(tx: Transaction, trial: Trial, made: MadeList) -> None:
+    """Write the commitment to everybody who keeps the trial's file, out of the reach of whoever could change this
+    installation. Blinded people know a list by its kind and commitment, not by its id.
+    """
+    words = {"subjects": say("subject list"), "kits": say("kit list")}
+    outbox.write(
+        tx,
+        "list_sealed",
+        trial,
+        people_in(tx, trial, Role.STATISTICIAN, Role.TRIAL_MANAGER, Role.SPONSOR_CONTACT, Role.AUDITOR),
+        say("%(trial)s: a %(kind)s was sealed", trial=trial.code, kind=words[made.kind]),
+        say(
+            "A %(kind)s of %(trial)s was sealed. Its commitment is %(commitment)s. Keep this mail: after the database "
+            "lock it proves that the list is the one sealed today.",
+            kind=words[made.kind],
+            trial=trial.code,
+            commitment=made.commitment,
+        ),
     )
 
 

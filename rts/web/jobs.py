@@ -62,5 +62,7 @@ def kind_word(kind: str) -> str:
         "receipt_trouble": _("Trouble on receipt"),
         "entries_low": _("Low list entries"),
         "account": _("Accounts"),
+        "list_sealed": _("Commitment of a list"),
+        "recall": _("Recall"),
         "calendars_running_out": _("Calendars running out"),
     }.get(kind, kind.replace("_", " "))
