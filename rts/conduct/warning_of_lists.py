@@ -17,6 +17,7 @@ from rts.access.permissions import Permission, Role
 from rts.conduct.lists import lists_serving
 from rts.conduct.perform import Done
 from rts.conduct.recipients import people_in
+from rts.randomisation import tape
 from rts.refusal import say
 from rts.store import definitions, outbox
 from rts.store.tables import DefinitionVersion, ListEntry, ListFile, Trial
@@ -46,8 +47,7 @@ def warn_of_low_lists(tx: Transaction, actor: Actor, command: WarnOfLowLists) ->
     for version in definitions.versions_of_trial(tx, trial):
         definition = definitions.parsed(version.public_text)
         now, before = _unused(tx, trial, version, None), _unused(tx, trial, version, command.since)
-        # The strata are those of the lists: a tape has one of its own. Without a list nothing is left of any.
-        for stratum in now or dict.fromkeys(definition.strata, 0):
+        for stratum in (tape.STRATUM,) if tape.STRATUM in now else definition.strata:
             left, limit = now.get(stratum, 0), definition.low_entries_warning
             unused[stratum] = min(left, unused.get(stratum, left))
             # A stratum that was low already at the last look has been told of.
