@@ -505,12 +505,16 @@ def measures(design: Path, as_json: bool) -> None:
 @click.option(
     "--trial-export", type=click.Path(path_type=Path), help="A trial export: every subject is verified, entry and kits."
 )
+@click.option(
+    "--minimisation", type=click.Path(path_type=Path), help="Arms and procedure of a tape, to work its arms out anew."
+)
 def verify(
     reveals: tuple[Path, ...],
     commitments: tuple[str, ...],
     kit_reveals: tuple[Path, ...],
     kit_commitments: tuple[str, ...],
     trial_export: Path | None,
+    minimisation: Path | None,
 ) -> None:
     """Verify that revealed lists are the ones committed to. Needs no key and no database.
 
@@ -525,6 +529,7 @@ def verify(
         [(read_text(path), commitment) for path, commitment in zip(reveals, commitments, strict=True)],
         [(read_text(path), commitment) for path, commitment in zip(kit_reveals, kit_commitments, strict=True)],
         None if trial_export is None else read_text(trial_export),
+        None if minimisation is None else read_text(minimisation),
     )
     for difference in verified.differences:
         click.echo(difference, err=True)

@@ -19,9 +19,11 @@ from rts.access.permissions import Permission
 from rts.clock import utc_text
 from rts.conduct.perform import Done
 from rts.randomisation.verification import EXPORT_FORMAT
+from rts.store import definitions
 from rts.store.audit import Head, locked_head
 from rts.store.tables import AuditEvent, DefinitionVersion, Dispensing, ListFile, Subject, Trial
 from rts.store.transaction import Transaction
+from rts.trial.procedures import SITE
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ def export_trial(tx: Transaction, actor: Actor, command: ExportTrial) -> Exporte
     facts = {"digest": sha256(text.encode()).hexdigest(), "events": head.count}
     tx.audit("trial.exported", "trial", trial.code, facts, trial=trial)
     return ExportedTrial(Done("export_trial", {"trial": trial.code}), text)
+
+
+def _levels(tx: Transaction, subject: Subject) -> dict[str, str]:
+    """The level of every stratification factor, and the site: what minimisation weighs."""
+    definition = definitions.by_id(tx, subject.version_id)
+    factors = [factor.code for factor in definition.factors]
+    levels = definition.levels_of(factors, json.loads(subject.factor_values or "{}"), subject.site.code)
+    return {**levels, SITE: subject.site.code}
 
 
 def _event_numbers(tx: Transaction, head: Head, action: str) -> dict[str, int]:
@@ -112,6 +122,7 @@ def _subjects(tx: Transaction, trial: Trial, head: Head, versions: dict[int, int
             "randomised_at": utc_text(one.randomised_at) if one.randomised_at else "",
             "definition": versions[one.version_id],
             "stratum": one.stratum,
+            "levels": _levels(tx, one),
             "randomisation_number": one.randomisation_number,
             "kits": kits[one.id],
         }

@@ -5,7 +5,7 @@ This one file needs Python 3.11 and nothing else: no key, no database, no other 
 all of it and run it:
 
     python verification.py REVEAL.csv --commitment HEX [--kit-reveal KITS.csv --kit-commitment HEX]…
-        [--trial-export EXPORT.json]
+        [--trial-export EXPORT.json] [--minimisation RULE.json]
 
 Several lists of subjects are named one after the other, each with a `--commitment` in the same order; so are kit lists.
 
@@ -24,7 +24,10 @@ A trial export is a JSON object: `format`; `lists`, those ever put to use, each 
 `stratum`, `randomisation_number`, and `kits` with `number`, `visit` and `state`. What else it holds is for people.
 Each subject must have taken the next entry of its stratum, of the first list in use at its event that had one left.
 A list whose strata are all empty is a tape for minimisation: its entries are taken in turn whatever the stratum, and
-hold words from which arms are calculated, so that kits cannot be compared with arms.
+hold words from which arms are calculated. They are calculated here (Pocock and Simon 1975) when the rule is given, a
+JSON object with `arms` ([code, ratio weight], …) and `procedure` (`metric` range or variance, `weights` by factor,
+`probability` as text), from the `levels` by factor that the export has of each subject; without it the kits of a tape
+are not compared with arms.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -62,8 +66,15 @@ class Verified:
     statement: str
 
 
-def verify(lists: Sequence[Revealed], kit_lists: Sequence[Revealed] = (), trial_export: str | None = None) -> Verified:
+def verify(
+    lists: Sequence[Revealed],
+    kit_lists: Sequence[Revealed] = (),
+    trial_export: str | None = None,
+    minimisation: str | None = None,
+) -> Verified:
     """Compare revealed lists with their commitments and, when its text is given, a trial export with the lists.
+
+    `minimisation` is the text of the rule by which the words of a tape become arms.
 
     Rows of a list are named by their line, never by what they say.
     """
@@ -76,7 +87,7 @@ def verify(lists: Sequence[Revealed], kit_lists: Sequence[Revealed] = (), trial_
         if any(one.malformed for one in (*subjects, *kits)):
             found.append("trial export: not compared, because a list is malformed")
         else:
-            differences, said = _compare(subjects, kits, trial_export)
+            differences, said = _compare(subjects, kits, trial_export, minimisation)
             found, statement = found + differences, f"{statement} {said}"
     return Verified(found, statement)
 
@@ -215,27 +226,48 @@ class _Use:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A subject of the export; `kits` are (number, visit)."""
+    """A subject of the export; `kits` are (number, visit), `levels` are by factor."""
 
     code: str
     event: int
     stratum: str
     number: str
     kits: list[tuple[str, str]]
+    levels: dict[str, str]
 
 
-def _compare(lists: Sequence[_List], kit_lists: Sequence[_List], text: str) -> tuple[list[str], str]:
+@dataclass(frozen=True)
+class _Rule:
+    """Minimisation: arms with their ratio weights, how unequal counts are measured, weights by factor, and how likely
+    the one best arm is.
+    """
+
+    arms: dict[str, int]
+    metric: str
+    weights: dict[str, int]
+    probability: Fraction
+
+
+def _compare(
+    lists: Sequence[_List], kit_lists: Sequence[_List], text: str, minimisation: str | None
+) -> tuple[list[str], str]:
     """Where the export differs from the lists, and what to say when it does not."""
     try:
         uses, subjects = _read_export(text)
     except ValueError as problem:
         return [f"trial export: {problem}"], ""
+    try:
+        rule = None if minimisation is None else _read_rule(minimisation)
+    except ValueError as problem:
+        return [f"minimisation: {problem}"], ""
     found = [*_lists_of_one_side(uses, lists, kit_lists), *_disorder(subjects), *_turns(uses, subjects, lists)]
     said = f"{len(subjects)} subjects took their entries in turn."
     if not kit_lists:
         return found, f"{said} Kits were not verified: no kit list was given."
     types = {row[1]: row[2] for one in kit_lists for row in one.rows}
     arms = {row[2]: row[3] for one in lists if not one.is_tape for row in one.rows}
+    if rule is not None:
+        arms |= _minimised(subjects, {row[2]: row[3] for one in lists if one.is_tape for row in one.rows}, arms, rule)
     given = [(subject, visit, kit) for subject in subjects for kit, visit in subject.kits]
     paired = [
         (types[kit], arms[subject.number]) for subject, _, kit in given if kit in types and subject.number in arms
@@ -248,7 +280,7 @@ def _compare(lists: Sequence[_List], kit_lists: Sequence[_List], text: str) -> t
     if arms_of:
         said += ", and each type went to one arm: "
         said += ", ".join(f"{kit_type} to {next(iter(arms))}" for kit_type, arms in arms_of.items())
-    if any(one.is_tape for one in lists):
+    if rule is None and any(one.is_tape for one in lists):
         said += "; on a tape arms are calculated, so its subjects' kits were not compared with arms"
     return found, f"{said}."
 
@@ -277,10 +309,80 @@ def _read_export(text: str) -> tuple[list[_Use], list[_Subject]]:
             _value(one, "stratum", str),
             _value(one, "randomisation_number", str),
             [(_value(kit, "number", str), _value(kit, "visit", str)) for kit in _value(one, "kits", list)],
+            _value({"levels": {}} | one, "levels", dict),
         )
         for one in _value(export, "subjects", list)
     ]
     return sorted(uses, key=lambda use: use.activated), subjects
+
+
+def _read_rule(text: str) -> _Rule:
+    """The rule of a minimisation. Raises ValueError for another shape."""
+    try:
+        table = json.loads(text)
+        procedure = _value(table, "procedure", dict)
+        rule = _Rule(
+            {str(code): int(weight) for code, weight in _value(table, "arms", list)},
+            _value(procedure, "metric", str),
+            {str(factor): int(weight) for factor, weight in _value(procedure, "weights", dict).items()},
+            Fraction(_value(procedure, "probability", str)),
+        )
+    except (TypeError, ValueError, RecursionError, ZeroDivisionError):
+        raise ValueError("not the arms and the procedure of a tape") from None
+    if len(rule.arms) < 2 or min(rule.arms.values()) < 1 or rule.metric not in ("range", "variance"):
+        raise ValueError("not the arms and the procedure of a tape")
+    return rule
+
+
+def _minimised(
+    subjects: Sequence[_Subject], words: Mapping[str, str], arms: Mapping[str, str], rule: _Rule
+) -> dict[str, str]:
+    """The arm of every subject who took a word, by number. All subjects before count, also those of other lists.
+
+    Each arm is scored as if it got the subject: for every factor, how unequal the arms would be at the subject's level
+    (counts divided by the ratio weights), times the factor's weight. The lowest score gets the probability, the others
+    share the rest; several lowest share everything. The word's first half, 32 bits, says which arm it is.
+    """
+    found: dict[str, str] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()  # factor, level, arm
+    for subject in subjects:
+        at = [(factor, subject.levels.get(factor, "")) for factor in rule.weights]
+        arm = arms.get(subject.number)
+        if subject.number in words:
+            scores = []
+            for candidate in rule.arms:
+                score = Fraction(0)
+                for factor, level in at:
+                    would_be = [
+                        Fraction(counts[factor, level, code] + (code == candidate), ratio)
+                        for code, ratio in rule.arms.items()
+                    ]
+                    score += rule.weights[factor] * _spread(would_be, rule.metric)
+                scores.append(score)
+            arm = found[subject.number] = _drawn(list(rule.arms), scores, rule.probability, words[subject.number])
+        if arm is not None:
+            counts.update((factor, level, arm) for factor, level in at)
+    return found
+
+
+def _spread(values: Sequence[Fraction], metric: str) -> Fraction:
+    if metric == "range":
+        return max(values) - min(values)
+    mean = sum(values, Fraction(0)) / len(values)
+    return sum(((value - mean) ** 2 for value in values), Fraction(0)) / (len(values) - 1)
+
+
+def _drawn(codes: Sequence[str], scores: Sequence[Fraction], probability: Fraction, word: str) -> str:
+    best = [score == min(scores) for score in scores]
+    cumulative = Fraction(0)
+    for code, is_best in zip(codes[:-1], best, strict=False):
+        if sum(best) > 1:
+            cumulative += Fraction(int(is_best), sum(best))
+        else:
+            cumulative += probability if is_best else (1 - probability) / (len(codes) - 1)
+        if int(word[:8], 16) < cumulative * 2**32 // 1:
+            return code
+    return codes[-1]
 
 
 def _value(table: object, key: str, kind: Any) -> Any:
@@ -384,6 +486,7 @@ def main() -> int:
     parser.add_argument("--kit-reveal", action="append", default=[])
     parser.add_argument("--kit-commitment", action="append", default=[])
     parser.add_argument("--trial-export")
+    parser.add_argument("--minimisation")
     given = parser.parse_args()
     if len(given.reveal) != len(given.commitment):
         parser.error("each reveal file needs one --commitment")
@@ -393,6 +496,7 @@ def main() -> int:
         [(_text(path), commitment) for path, commitment in zip(given.reveal, given.commitment, strict=True)],
         [(_text(path), commitment) for path, commitment in zip(given.kit_reveal, given.kit_commitment, strict=True)],
         _text(given.trial_export) if given.trial_export else None,
+        _text(given.minimisation) if given.minimisation else None,
     )
     sys.stdout.write("".join(f"{line}\n" for line in verified.differences or [verified.statement]))
     return 1 if verified.differences else 0

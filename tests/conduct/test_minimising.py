@@ -18,15 +18,23 @@ from rts.access.actor import service
 from rts.access.permissions import Role
 from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.exporting_trials import ExportTrial, export_trial
-from rts.conduct.lists import list_named, quality_of
+from rts.conduct.lists import inputs_of_list, list_named, quality_of
 from rts.conduct.perform import perform
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.releasing_lists import (
+    AskForRelease,
+    ConfirmRelease,
+    RevealList,
+    ask_for_release,
+    confirm_release,
+    reveal_list,
+)
 from rts.conduct.retiring_lists import CloseList, close_list
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.conduct.warning_of_lists import WarnOfLowLists, warn_of_low_lists
+from rts.randomisation import verification
 from rts.randomisation.regenerate import regenerate
-from rts.randomisation.verification import verify
 from rts.refusal import Refusal
 from rts.store.checks import run_checks
 from rts.store.checks.view import View
@@ -35,7 +43,7 @@ from rts.store.tables import Dispensing, ListEntry, MinimisedAllocation, Site, S
 from rts.vault.allocations import PAD_TO
 from rts.vault.boxes import box_length
 from rts.vault.offline import OpenedList, open_offline
-from tests.conduct.test_custody_of_lists import MANAGER, ONE, PLAN, TWO, reveal_of
+from tests.conduct.test_custody_of_lists import MANAGER, ONE, PLAN, TWO
 from tests.infrastructure import r
 from tests.store.damage import damage
 from tests.trial.texts import MINIMISED, PUBLIC
@@ -300,20 +308,26 @@ def test_the_statisticians_are_told_when_a_tape_runs_low(world: World) -> None:
     assert world.sealed_detail("lists.checked") == {"unused": {"": 5}, "told": [""]}
 
 
-def test_a_tape_is_closed_released_revealed_and_verified_subject_by_subject(world: World) -> None:
-    for site, values in PEOPLE[:4]:
+def test_a_tape_is_closed_released_revealed_and_every_subject_verified(world: World) -> None:
+    for site, values in PEOPLE:
         world.randomise(site, values)
     world.do(close_list, MANAGER, CloseList("SIRIUS", PLAN, "the last subject is in"), sign=True)
-    tape, kits = (reveal_of(world, name) for name in (PLAN, "SIRIUS-K1"))
+    revealed, rule = [], {}
+    for name in (PLAN, "SIRIUS-K1"):
+        world.do(ask_for_release, ONE, AskForRelease("SIRIUS", name, "lock memo 7"), sign=True)
+        world.do(confirm_release, MANAGER, ConfirmRelease("SIRIUS", name), sign=True)
+        rows = world.do(reveal_list, ONE, RevealList("SIRIUS", name))
+        with world.opened() as (tx, opener):
+            found = list_named(tx, tx.trial("SIRIUS"), name)
+            rule = rule if name != PLAN else inputs_of_list(tx, tx.trial("SIRIUS"), found, opener)
+        revealed.append(("\n".join(",".join(row) for row in (rows.columns, *rows.rows)), found.commitment))
+    export = world.do(export_trial, "auditor", ExportTrial("SIRIUS")).text
 
-    verified = verify([tape], [kits], world.do(export_trial, MANAGER, ExportTrial("SIRIUS")).text)
+    verified = verification.verify([revealed[0]], [revealed[1]], export, json.dumps(rule))
 
-    assert {row.partition(",")[0] for row in tape[0].splitlines()[1:]} == {""}
     assert verified.differences == []
-    assert verified.statement == (
-        "The revealed lists are the ones committed to. 4 subjects took their entries in turn. 4 kits are on the lists, "
-        "each of one subject; on a tape arms are calculated, so its subjects' kits were not compared with arms."
-    )
+    assert verified.statement.endswith("each type went to one arm: GAFIB to ORVEN, WUBEK to KILDU.")
+    assert {row.split(",")[0] for row in revealed[0][0].splitlines()[1:]} == {""}
 
 
 def test_a_closed_tape_makes_place_for_another(world: World) -> None:

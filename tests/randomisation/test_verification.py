@@ -9,14 +9,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rts.randomisation import verification
 from rts.randomisation.commitment import kit_leaf, subject_leaf, tree_hash
+from rts.randomisation.minimisation import counts_at, minimise
 from rts.randomisation.verification import EXPORT_FORMAT, KIT_COLUMNS, SUBJECT_COLUMNS, merkle_root, verify
+from rts.trial.procedures import Minimisation, written_form
 
 VECTORS = json.loads((Path(__file__).parent / "list_vectors.json").read_text("utf-8"))
 LIST = VECTORS["permuted_blocks"][1]
@@ -277,6 +281,80 @@ def test_a_tape_is_taken_in_turn_whatever_the_stratum_and_tells_no_arm() -> None
     )
     assert skipped.differences == [
         "subject 01-001: took entry 2 of subject list, where entry 1 of subject list was next"
+    ]
+
+
+RULE = {
+    "arms": [["A", 1], ["B", 1]],
+    "procedure": {"name": "minimisation", "metric": "range", "weights": {"sex": 1, "site": 2}, "probability": "4/5"},
+}
+
+
+def minimised_trial(kits: tuple[str, str], levels: tuple[dict[str, str], dict[str, str]]) -> tuple[Any, str]:
+    tape = revealed(SUBJECT_COLUMNS, TAPE)
+    trial = {
+        "format": EXPORT_FORMAT,
+        "lists": [use("kits", KIT_LISTS[0][1], 1), use("subjects", tape[1], 2)],
+        "subjects": [
+            subject("01-001", 3, "high", "T1", kits[0]) | {"levels": levels[0]},
+            subject("01-002", 4, "low", "T2", kits[1]) | {"levels": levels[1]},
+        ],
+    }
+    return tape, json.dumps(trial)
+
+
+def test_with_its_rule_the_arms_of_a_tape_are_worked_out_and_kits_compared() -> None:
+    # The first word, 0.0003 of the whole, is A by a fair coin; the second, 0.598, is beyond the fifth that A has then.
+    here = {"sex": "f", "site": "01"}
+    tape, trial = minimised_trial(("K1", "K2"), (here, here))
+
+    verified = verify([tape], KIT_LISTS[:1], trial, json.dumps(RULE))
+
+    assert verified.differences == []
+    assert verified.statement.endswith("each of one subject, and each type went to one arm: black to B, white to A.")
+    tape, trial = minimised_trial(("K1", "K3"), (here, here))
+    assert verify([tape], KIT_LISTS[:1], trial, json.dumps(RULE)).differences == [
+        "kits of type white went to several arms: A (1), B (1)",
+        "subject 01-001, visit W0: kit K1 of type white went to arm A",
+        "subject 01-002, visit W0: kit K3 of type white went to arm B",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("metric", ["range", "variance"])
+def test_the_verifier_works_out_the_arms_that_the_service_allocates(seed: int, metric: str) -> None:
+    chance = np.random.default_rng(seed)
+    arms = [("A", 2), ("B", 1), ("C", 3)]
+    procedure = Minimisation(metric, (("sex", 2), ("site", 1)), Fraction(2, 3))
+    rule = {"arms": [list(arm) for arm in arms], "procedure": written_form(procedure)}
+    rows: Rows = []
+    subjects, earlier = [], []
+    expected = {}
+    for place in range(1, 61):
+        word, levels = chance.bytes(8).hex(), {"sex": "fm"[chance.integers(2)], "site": "123"[chance.integers(3)]}
+        rows.append(["", place, f"T{place}", word, SALT])
+        allocated = minimise(procedure, arms, levels, counts_at(levels, "ABC", earlier), word)
+        earlier.append((allocated.arm, levels))
+        expected[f"T{place}"] = allocated.arm
+        subjects.append(subject(f"01-{place:03}", 2 + place, "all", f"T{place}", f"K{place}") | {"levels": levels})
+    kinds = {"A": "white", "B": "black", "C": "red"}
+    ranks = [int(rank) + 1 for rank in chance.permutation(60)]
+    kit_rows: Rows = [[n, f"K{n}", kinds[expected[f"T{n}"]], rank, SALT] for n, rank in enumerate(ranks, start=1)]
+    tape, kits = revealed(SUBJECT_COLUMNS, rows), revealed(KIT_COLUMNS, kit_rows)
+    lists = [use("kits", kits[1], 1), use("subjects", tape[1], 2)]
+    trial = {"format": EXPORT_FORMAT, "lists": lists, "subjects": subjects}
+
+    verified = verify([tape], [kits], json.dumps(trial), json.dumps(rule))
+
+    assert verified.differences == []
+    assert verified.statement.endswith("black to B, red to C, white to A.")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"arms": [["A", 1]]}', json.dumps(RULE).replace("range", "spread")])
+def test_a_rule_that_is_none_is_told(text: str) -> None:
+    tape, trial = minimised_trial(("K1", "K2"), ({}, {}))
+    assert verify([tape], KIT_LISTS[:1], trial, text).differences == [
+        "minimisation: not the arms and the procedure of a tape"
     ]
 
 
