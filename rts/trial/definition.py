@@ -124,6 +124,17 @@ class ExpiryRules:
 
 
 @dataclass(frozen=True)
+class StorageRules:
+    """At what temperatures (degrees Celsius, both ends allowed) kits are kept, and for how many minutes in all a kit may
+    be outside them before quality assurance must decide on it (rts.supply.temperature).
+    """
+
+    minimum: float
+    maximum: float
+    allowed_minutes_out_of_range: int
+
+
+@dataclass(frozen=True)
 class Calendar:
     """Working days of a depot or site. Weekdays are ISO (1 = Monday).
 
@@ -281,7 +292,7 @@ class TrialDefinition:
     levels and kit groups are codes; the names that people read instead are given by code, for some or all of them.
 
     `units_a_kit` is how many units (tablets, vials: `unit`) a kit of each group holds, `units_a_day` how many of it a
-    subject on each dose level takes a day; groups that are not named are not counted.
+    subject on each dose level takes a day; groups that are not named are not counted. `storage` is None where the temperatures of kits are not judged.
     """
 
     code: str
@@ -303,6 +314,7 @@ class TrialDefinition:
     units_a_day: dict[str, dict[str, int]]
     end_of_treatment_day: int
     expiry: ExpiryRules
+    storage: StorageRules | None
     depots: tuple[Depot, ...]
     sites: tuple[Site, ...]
     gates: tuple[str, ...]

@@ -26,6 +26,7 @@ from rts.trial.definition import (
     Registry,
     RestrictedDefinition,
     Site,
+    StorageRules,
     SubjectListPlan,
     SupplyClass,
     SupplyRules,
@@ -127,6 +128,7 @@ def _read_public(document: Document) -> TrialDefinition:
         visits=tuple(_visit(table) for table in root.tables("visits")),
         end_of_treatment_day=dosing.whole("end_of_treatment_day", at_least=1),
         expiry=_expiry(root.table("expiry")),
+        storage=_storage(root.table("storage", optional=True)),
         depots=tuple(_depot(table, calendars) for table in root.tables("depots")),
         sites=_sites(root.table("sites"), calendars),
         gates=trial.texts("gates"),
@@ -270,6 +272,16 @@ def _expiry(table: Table) -> ExpiryRules:
         dnc=table.whole("dnc"),
         dns=table.whole("dns"),
         dnd_by_visit=table.whole_by_name("dnd_by_visit"),
+    )
+
+
+def _storage(table: Table) -> StorageRules | None:
+    if not table.values:
+        return None
+    return StorageRules(
+        minimum=table.number("minimum"),
+        maximum=table.number("maximum"),
+        allowed_minutes_out_of_range=table.whole("allowed_minutes_out_of_range"),
     )
 
 

@@ -47,6 +47,7 @@ def check_public(document: Document, definition: TrialDefinition, calendars: dic
     _check_checklist(document, definition)
     _check_visits(document, definition)
     _check_expiry(document, definition)
+    _check_storage(document, definition)
     _check_calendars(document, calendars)
     _check_network(document, definition)
     _check_supply(document, definition)
@@ -307,6 +308,17 @@ def _check_units(document: Document, definition: TrialDefinition) -> None:
 
 def _dispenses(visit: Visit) -> bool:
     return any(quantity for quantities in visit.kits.values() for quantity in quantities.values())
+
+
+def _check_storage(document: Document, definition: TrialDefinition) -> None:
+    storage = definition.storage
+    if storage is None:
+        return
+    for key, value in (("minimum", storage.minimum), ("maximum", storage.maximum)):
+        if document.is_sound(("storage", key)) and round(value, 1) != value:
+            document.report(("storage", key), "storage.decimals", say("has at most one decimal"))
+    if document.is_sound(("storage",)) and storage.minimum >= storage.maximum:
+        document.report(("storage", "maximum"), "storage.order", say("must be more than the minimum"))
 
 
 def _check_expiry(document: Document, definition: TrialDefinition) -> None:

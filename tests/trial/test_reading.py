@@ -120,6 +120,16 @@ PUBLIC_ERRORS = [
     # expiry
     ("\ndnc = 38", "\ndnc = 30", "expiry.order", "expiry.dnc", "dnc = 30"),
     ("\ndns = 60", "\ndns = 37", "expiry.order", "expiry.dns", "dns = 37"),
+    ("minimum = 2.0", "minimum = 2.05", "storage.decimals", "storage.minimum", "minimum = 2.05"),
+    ("maximum = 30.0", "maximum = 2.0", "storage.order", "storage.maximum", "maximum = 2.0"),
+    ("maximum = 30.0\n", "", "key.missing", "storage.maximum", "[storage]"),
+    (
+        "allowed_minutes_out_of_range = 60",
+        "allowed_minutes_out_of_range = -1",
+        "number.bounds",
+        "storage.allowed_minutes_out_of_range",
+        "allowed_minutes_out_of_range = -1",
+    ),
     ("\ndns = 60", "\ndns = 60\ndnd_by_visit = { W5 = 31 }", "reference.unknown", "expiry.dnd_by_visit.W5", "W5"),
     # depots and sites
     (

@@ -5,7 +5,7 @@ from datetime import date, time
 import pytest
 
 from rts.refusal import Refusal
-from rts.trial.definition import Calendar, Caps, ExpiryRules, SupplyClass, Treatment
+from rts.trial.definition import Calendar, Caps, ExpiryRules, StorageRules, SupplyClass, Treatment
 from rts.trial.procedures import written_form
 from rts.trial.reading import check_definition, read_definition, read_restricted
 from rts.trial.shipped import shipped_definition
@@ -63,6 +63,7 @@ def test_sirius_dispenses_one_kit_at_each_of_six_visits_and_none_at_week_24() ->
         ("W24", 168, 3, 3, 0),
     ]
     assert sirius.expiry == ExpiryRules(dnd=31, dnc=38, dns=60, dnd_by_visit={})
+    assert sirius.storage == StorageRules(minimum=2.0, maximum=30.0, allowed_minutes_out_of_range=60)
 
 
 @pytest.mark.requirement("RAND-09")

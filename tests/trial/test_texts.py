@@ -210,6 +210,7 @@ def test_a_definition_from_before_texts_had_languages_keeps_digest_and_meaning()
     }
     assert read_restricted(RESTRICTED, before) == read_restricted(RESTRICTED, sirius)
     assert before.strata == sirius.strata
+    assert before.storage is None
     assert criterion(PLAIN).in_language("zh_Hans") == "Neuropsychiatric lupus"
     assert str(before.treatment_label("sirolimus")) == "sirolimus"
     # English readers read what they read before: wordings were only added, behind each one of a list.
