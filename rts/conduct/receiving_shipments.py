@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission, Role
+from rts.conduct.exposures import kits_out_too_long
 from rts.conduct.perform import Done
 from rts.conduct.places import place_of
 from rts.conduct.recalling_lots import RECALLED, block, is_recalled
@@ -40,7 +41,7 @@ class ReceiveShipment:
 
 def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) -> Done:
     """Receive kit by kit; an excursion puts the kit into quarantine at once. Raises Refusal naming every kit without
-    an answer.
+    an answer, and every one called good that by the readings of its logger was out of range for too long.
     """
     trial = tx.trial(command.trial)
     shipment = shipment_named(tx, trial, command.shipment)
@@ -59,6 +60,16 @@ def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) ->
         FailedRule("kit.no_outcome", say("Say how kit %(kit)s arrived.", kit=kit), f"outcome-{kit}")
         for kit in sorted(known)
         if outcomes.get(kit) not in RECEIPTS
+    ]
+    too_long = kits_out_too_long(tx, [line.kit_id for line in lines], place_of(tx, shipment.site).definition.storage)
+    failed += [
+        FailedRule(
+            "kit.out_of_range",
+            say("Kit %(kit)s was out of its storage range for too long: mark it as an excursion.", kit=line.kit.number),
+            f"outcome-{line.kit.number}",
+        )
+        for line in lines
+        if line.kit_id in too_long and outcomes.get(line.kit.number) == "good"
     ]
     refuse_all("invalid", failed)
     apply(

@@ -873,6 +873,38 @@ class DestructionKit(Base):
     kit: Mapped[Kit] = relationship()
 
 
+class TemperatureRecord(Base):
+    """The readings of a logger that kits of a site were beside, on the way (`shipment_id`) or on its shelf.
+
+    `readings` is the text of rts.supply.temperature; `file_digest` the SHA-256 of the file that was sent, which is not
+    kept. They are judged by the storage range of the version of the definition that was in force then.
+    """
+
+    __tablename__ = "temperature_record"
+    __table_args__ = (UniqueConstraint("trial_id", "number"),)
+    id: Mapped[int] = key()
+    trial_id: Mapped[int] = to("trial")
+    number: Mapped[str] = mapped_column(String(20))
+    site_id: Mapped[int] = to("site", index=True)
+    shipment_id: Mapped[int | None] = to("shipment", index=True)
+    version_id: Mapped[int] = to("definition_version")
+    file_digest: Mapped[str] = mapped_column(String(64))
+    readings: Mapped[str]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str]
+
+
+class KitExposure(Base):
+    """A kit that was beside a logger, from `since` on (when it came to the shelf); empty: from the first reading."""
+
+    __tablename__ = "kit_exposure"
+    __table_args__ = (UniqueConstraint("record_id", "kit_id"),)
+    id: Mapped[int] = key()
+    record_id: Mapped[int] = to("temperature_record")
+    kit_id: Mapped[int] = to("kit", index=True)
+    since: Mapped[datetime | None]
+
+
 class ResupplyRecord(Base):
     """What the night run saw and decided for one site on one date, sealed whole at a constant size."""
 

@@ -146,11 +146,27 @@ def gaps_in(readings: Sequence[Reading]) -> tuple[Period, ...]:
     )
 
 
-def time_out_of_range(periods: Iterable[Period], since: datetime | None = None) -> timedelta:
-    """How long it was out of range by any of `periods`, of several loggers or files, from `since` on: time that two of
-    them tell of counts once.
+def written(readings: Iterable[Reading]) -> str:
+    """Readings as they are kept: a line each, the moment in UTC, a space, degrees Celsius."""
+    return "".join(f"{reading.at:%Y-%m-%dT%H:%M:%S}Z {reading.celsius}\n" for reading in readings)
+
+
+def readings_written(text: str) -> tuple[Reading, ...]:
+    """Readings from what `written` made of them."""
+    lines = (line.split(" ") for line in text.splitlines())
+    return tuple(Reading(datetime.fromisoformat(at), Decimal(celsius)) for at, celsius in lines)
+
+
+def periods_since(periods: Iterable[Period], since: datetime) -> tuple[Period, ...]:
+    """What of `periods` comes after `since`."""
+    return tuple(Period(max(period.start, since), period.end, period.side) for period in periods if period.end > since)
+
+
+def time_out_of_range(periods: Iterable[Period]) -> timedelta:
+    """How long it was out of range by any of `periods`, of several loggers or files: time that two of them tell of
+    counts once.
     """
-    total, reached = timedelta(), since
+    total, reached = timedelta(), None
     for period in sorted(periods, key=lambda period: period.start):
         start = period.start if reached is None else max(period.start, reached)
         if period.end > start:

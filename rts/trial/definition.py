@@ -125,8 +125,8 @@ class ExpiryRules:
 
 @dataclass(frozen=True)
 class StorageRules:
-    """At what temperatures (degrees Celsius, both ends allowed) kits are kept, and for how many minutes in all a kit may
-    be outside them before quality assurance must decide on it (rts.supply.temperature).
+    """At what temperatures (degrees Celsius, both ends allowed) kits are kept, and for how many minutes in all a kit
+    may be outside them before quality assurance must decide on it (rts.supply.temperature).
     """
 
     minimum: float
@@ -292,7 +292,8 @@ class TrialDefinition:
     levels and kit groups are codes; the names that people read instead are given by code, for some or all of them.
 
     `units_a_kit` is how many units (tablets, vials: `unit`) a kit of each group holds, `units_a_day` how many of it a
-    subject on each dose level takes a day; groups that are not named are not counted. `storage` is None where the temperatures of kits are not judged.
+    subject on each dose level takes a day; groups that are not named are not counted. `storage` is None where the
+    temperatures of kits are not judged.
     """
 
     code: str

@@ -17,9 +17,12 @@ from rts.supply.temperature import (
     Reading,
     StorageRange,
     gaps_in,
+    periods_since,
     read_logger_file,
+    readings_written,
     summarise,
     time_out_of_range,
+    written,
 )
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -198,12 +201,19 @@ def test_a_gap_is_more_than_three_usual_intervals() -> None:
     assert summarise(gapped, ROOM).periods == (Period(at(50.1), at(55.1), "above"),)
 
 
+def test_readings_are_kept_as_they_are_written() -> None:
+    readings = course((0, "20"), (10.5, "-0.25"))
+
+    assert written(readings) == "2026-03-01T00:00:00Z 20\n2026-03-01T00:10:30Z -0.25\n"
+    assert readings_written(written(readings)) == tuple(readings)
+
+
 def test_time_that_two_loggers_tell_of_counts_once() -> None:
     one = Period(at(0), at(30), "above")
     same = Period(at(10), at(20), "below")
     later = Period(at(25), at(40), "unknown")
 
     assert time_out_of_range([later, one, same]) == timedelta(minutes=40)
-    assert time_out_of_range([later, one, same], since=at(28)) == timedelta(minutes=12)
-    assert time_out_of_range([one], since=at(50)) == timedelta()
+    assert time_out_of_range(periods_since([later, one, same], at(28))) == timedelta(minutes=12)
+    assert time_out_of_range(periods_since([one], at(30))) == timedelta()
     assert time_out_of_range([]) == timedelta()
