@@ -18,7 +18,7 @@ from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, refuse_all, say
 from rts.store import locks, outbox
 from rts.store.ledger import Change, apply
-from rts.store.tables import Kit
+from rts.store.tables import Kit, Shipment, ShipmentKit
 from rts.store.transaction import Transaction
 from rts.supply.kits import KitState, Move
 
@@ -39,16 +39,11 @@ class ReceiveShipment:
     outcomes: dict[str, str]
 
 
-def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) -> Done:
-    """Receive kit by kit; an excursion puts the kit into quarantine at once. Raises Refusal naming every kit without
-    an answer, and every one called good that by the readings of its logger was out of range for too long.
+def check_receipt(tx: Transaction, shipment: Shipment, command: ReceiveShipment) -> list[ShipmentKit]:
+    """The lines of a shipment that may be received with these answers; the review page asks it too. Raises Refusal
+    naming every kit that is not of the shipment, that has no answer, or that is called good though the readings of its
+    logger say that it was out of range for too long.
     """
-    trial = tx.trial(command.trial)
-    shipment = shipment_named(tx, trial, command.shipment)
-    require(tx, actor, Permission.RECEIVE, trial, shipment.site)
-    locks.take(tx.session, locks.site_stock(trial.code, shipment.site.code))
-    tx.session.refresh(shipment)
-    refuse_unless(shipment, "in_transit")
     outcomes = {normal_number(kit): outcome for kit, outcome in command.outcomes.items()}
     lines = kits_of(tx, shipment)
     known = {line.kit.number for line in lines}
@@ -61,17 +56,37 @@ def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) ->
         for kit in sorted(known)
         if outcomes.get(kit) not in RECEIPTS
     ]
-    too_long = kits_out_too_long(tx, [line.kit_id for line in lines], place_of(tx, shipment.site).definition.storage)
     failed += [
         FailedRule(
             "kit.out_of_range",
-            say("Kit %(kit)s was out of its storage range for too long: mark it as an excursion.", kit=line.kit.number),
-            f"outcome-{line.kit.number}",
+            say("Kit %(kit)s was out of its storage range for too long: mark it as an excursion.", kit=kit),
+            f"outcome-{kit}",
         )
-        for line in lines
-        if line.kit_id in too_long and outcomes.get(line.kit.number) == "good"
+        for kit in too_warm_or_cold(tx, shipment)
+        if outcomes.get(kit) == "good"
     ]
     refuse_all("invalid", failed)
+    return lines
+
+
+def too_warm_or_cold(tx: Transaction, shipment: Shipment) -> list[str]:
+    """The kits of a shipment that were out of their storage range for too long, by number."""
+    lines = kits_of(tx, shipment)
+    rules = place_of(tx, shipment.site).definition.storage
+    found = kits_out_too_long(tx, [line.kit_id for line in lines], rules)
+    return [line.kit.number for line in lines if line.kit_id in found]
+
+
+def receive_shipment(tx: Transaction, actor: Actor, command: ReceiveShipment) -> Done:
+    """Receive kit by kit; an excursion puts the kit into quarantine at once. Raises Refusal as `check_receipt`."""
+    trial = tx.trial(command.trial)
+    shipment = shipment_named(tx, trial, command.shipment)
+    require(tx, actor, Permission.RECEIVE, trial, shipment.site)
+    locks.take(tx.session, locks.site_stock(trial.code, shipment.site.code))
+    tx.session.refresh(shipment)
+    refuse_unless(shipment, "in_transit")
+    lines = check_receipt(tx, shipment, command)
+    outcomes = {normal_number(kit): outcome for kit, outcome in command.outcomes.items()}
     apply(
         tx,
         [

@@ -31,6 +31,7 @@ from rts.reports.accountability import (
     destruction_page,
     site_destructions,
 )
+from rts.reports.temperatures import records_of_site
 from rts.store.tables import Depot
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
@@ -74,10 +75,12 @@ def account(trial: str, site: str) -> str:
             size=PAGE_SIZE,
         )
         destructions = site_destructions(tx, site_here(tx))
+        records = records_of_site(tx, site_here(tx))
     return render_template(
         "accountability/account.html",
         account=found,
         destructions=destructions,
+        records=records,
         page=page_of(found.total),
         query=query,
         choices=choices(),

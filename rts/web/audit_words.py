@@ -33,6 +33,7 @@ OBJECTS: dict[str, Message] = {
     "root_key": say("Root key"),
     "audit_key": say("Audit key"),
     "destruction": say("Destruction"),
+    "temperature_record": say("Temperature record"),
 }
 
 ACTIONS_OF_INSTALLATION: dict[str, Message] = {
@@ -116,6 +117,7 @@ ACTIONS_OF_TRIAL: dict[str, Message] = {
     "shipment.picked": say("Shipment picked"),
     "shipment.shipped": say("Shipment sent"),
     "shipment.received": say("Shipment received"),
+    "temperatures.recorded": say("Temperatures recorded"),
     "shipment.lost": say("Shipment lost"),
     "shipment.cancelled": say("Shipment cancelled"),
     "shipment.overdue": say("Shipment overdue"),
@@ -240,6 +242,15 @@ FACTS: dict[str, Message] = {
     "shipments": say("Shipments"),
     "certificate": say("Certificate"),
     "document_digest": say("Digest of the document"),
+    "from": say("From"),
+    "until": say("Until"),
+    "readings": say("Readings"),
+    "lowest": say("Lowest, °C"),
+    "highest": say("Highest, °C"),
+    "mean_kinetic": say("Mean kinetic temperature, °C"),
+    "seconds_below": say("Seconds below the range"),
+    "seconds_above": say("Seconds above the range"),
+    "seconds_unknown": say("Seconds without readings"),
 }
 
 DEEDS: dict[str, Message] = {
@@ -293,6 +304,7 @@ DEEDS: dict[str, Message] = {
     "recall_lot": say("Recall lot"),
     "receive_shipment": say("Receive shipment"),
     "record_destruction": say("Record destruction"),
+    "record_temperatures": say("Record temperatures"),
     "register_own_key": say("Register own key"),
     "release_lot": say("Release lot"),
     "replace_kit": say("Replace kit"),

@@ -2,15 +2,16 @@
 
 `templates/_macros/charts.html` draws what these functions return as SVG, with the same data as a table below.
 Lengths are in SVG user units of a fixed view box; days are the local dates of the site, depot or trial shown.
-Every value axis starts at zero. A picture for blinded people never has one series or line per kit type or arm:
+Every value axis starts at zero; that of temperatures holds it.
+A picture for blinded people never has one series or line per kit type or arm:
 the caller passes totals, or series by state, site or depot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 WIDTH = 640
@@ -383,6 +384,129 @@ def trade_off_chart(values: Sequence[tuple[float, float]], marked: int, beaten: 
             for place, (right, up) in enumerate(values)
         ),
     )
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """A stretch of time: `x` and `width` of the rectangle that is drawn for it."""
+
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class TemperatureRow:
+    """One table row under the temperature picture: what was measured from `start` (local) to the next row's."""
+
+    start: datetime
+    readings: int
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class TemperatureChart:
+    """A logger's readings as a line that breaks at gaps, between the ends of the allowed range."""
+
+    axes: Axes
+    line: str
+    minimum: float
+    minimum_at: float
+    maximum: float
+    maximum_at: float
+    out: tuple[Stripe, ...]
+    gaps: tuple[Stripe, ...]
+    rows: tuple[TemperatureRow, ...]
+
+
+TIME_STEPS = tuple(timedelta(hours=hours) for hours in (1, 2, 4, 6, 12, 24, 48, 96, 168, 336, 672))
+
+
+def temperature_chart(
+    readings: Sequence[tuple[datetime, float]],
+    allowed: tuple[float, float],
+    out: Sequence[tuple[datetime, datetime]] = (),
+    gaps: Sequence[tuple[datetime, datetime]] = (),
+) -> TemperatureChart:
+    """Temperatures by time, with the `allowed` minimum and maximum, times `out` of range and `gaps` without readings.
+
+    Moments are local, in one zone; values in degrees Celsius. Of the readings that share a column of the picture the
+    lowest and the highest are drawn. Raises ValueError for fewer than two readings.
+    """
+    if len(readings) < 2:
+        raise ValueError("readings: a line needs two")
+    first, last = readings[0][0], readings[-1][0]
+    values = [value for _, value in readings]
+    above, below = max(0.0, allowed[1], *values), -min(0.0, allowed[0], *values)
+    _, step = value_scale(above + below)
+    top, foot = -int(-above // step) * step, int(-(-below // step)) * step
+    left = _left_of(max(top, 10 * foot))
+
+    def x(at: datetime) -> float:
+        return round(left + (RIGHT - left) * ((at - first) / (last - first)), 1)
+
+    def y(value: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * (value + foot) / (top + foot), 1)
+
+    def stripes(times: Sequence[tuple[datetime, datetime]]) -> tuple[Stripe, ...]:
+        return tuple(Stripe(x(start), round(max(x(end) - x(start), 1), 1)) for start, end in times)
+
+    pieces: list[list[tuple[float, float]]] = [[]]
+    after_gap = {end for _, end in gaps}
+    for at, value in readings:
+        if at in after_gap:
+            pieces.append([])
+        pieces[-1].append((x(at), y(value)))
+    up = tuple(Tick(y(value), f"{value:,}".replace("-", "−")) for value in range(-foot, top + 1, step))
+    return TemperatureChart(
+        axes=Axes(left, RIGHT, TOP, BOTTOM, _time_ticks(first, last, x), up, None),
+        line="".join(_line(_thinned(piece)) for piece in pieces),
+        minimum=allowed[0],
+        minimum_at=y(allowed[0]),
+        maximum=allowed[1],
+        maximum_at=y(allowed[1]),
+        out=stripes(out),
+        gaps=stripes(gaps),
+        rows=_temperature_rows(readings),
+    )
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of the points of each whole column the first, the lowest, the highest and the last: the line looks the same."""
+    columns: dict[int, list[tuple[float, float]]] = {}
+    for point in points:
+        columns.setdefault(int(point[0]), []).append(point)
+    kept: list[tuple[float, float]] = []
+    for column in columns.values():
+        ends = {0, len(column) - 1}
+        heights = [height for _, height in column]
+        ends |= {heights.index(min(heights)), heights.index(max(heights))}
+        kept += [column[place] for place in sorted(ends)]
+    return kept
+
+
+def _time_ticks(first: datetime, last: datetime, x: Callable[[datetime], float]) -> tuple[Tick, ...]:
+    """Up to about seven moments to label, from local midnight on: times of day, or days once there are more."""
+    step = next((step for step in TIME_STEPS if (last - first) / step <= 7), TIME_STEPS[-1])
+    form = "%H:%M" if step < timedelta(days=1) else "%m-%d"
+    at = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    found: list[Tick] = []
+    while at <= last:
+        if at >= first:
+            label = f"{at:%m-%d}" if form == "%H:%M" and (at.hour, at.minute) == (0, 0) else f"{at:{form}}"
+            found.append(Tick(x(at), label, minor=len(found) % 2 == 1))
+        at += step
+    return tuple(found)
+
+
+def _temperature_rows(readings: Sequence[tuple[datetime, float]]) -> tuple[TemperatureRow, ...]:
+    """The readings by hour on spans of up to two days, else by day."""
+    by_hour = readings[-1][0] - readings[0][0] <= timedelta(days=2)
+    found: dict[datetime, list[float]] = {}
+    for at, value in readings:
+        start = at.replace(minute=0, second=0, microsecond=0)
+        found.setdefault(start if by_hour else start.replace(hour=0), []).append(value)
+    return tuple(TemperatureRow(start, len(values), min(values), max(values)) for start, values in found.items())
 
 
 def _left_of(top: int) -> float:

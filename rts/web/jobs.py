@@ -60,6 +60,7 @@ def kind_word(kind: str) -> str:
         "shipment_overdue": _("Overdue shipments"),
         "shipment": _("Shipments"),
         "receipt_trouble": _("Trouble on receipt"),
+        "temperature_excursion": _("Temperature excursion"),
         "entries_low": _("Low list entries"),
         "account": _("Accounts"),
         "list_sealed": _("Commitment of a list"),

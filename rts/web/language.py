@@ -7,7 +7,9 @@ Python outside `gettext`, `sentence` says them, and `listed` joins them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import flask_babel
@@ -45,6 +47,14 @@ def listed(items: Iterable[object]) -> str:
     return gettext(", ").join(map(sentence, items))
 
 
+def duration(time: timedelta) -> str:
+    """How long something lasted, in hours and minutes, a begun minute as a whole one."""
+    hours, minutes = divmod(math.ceil(time.total_seconds() / 60), 60)
+    if hours:
+        return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=minutes)
+    return gettext("%(minutes)d min", minutes=minutes)
+
+
 def language_name(code: str) -> str:
     """A language by its own name."""
     return {"en": "English", "zh_Hans": "中文"}[code]
@@ -58,7 +68,7 @@ def country_name(code: str) -> str:
 def install(app: Flask) -> None:
     """Have the templates of `app` speak the reader's language. Call it after Flask-Babel is set up."""
     app.jinja_env.finalize = _said
-    for words in (sentence, listed, language_name, country_name):
+    for words in (sentence, listed, duration, language_name, country_name):
         app.jinja_env.filters[words.__name__] = words
     for name in ("gettext", "ngettext"):
         app.jinja_env.globals[name] = _with_values_said(app.jinja_env.globals[name])

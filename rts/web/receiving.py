@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import redirect, render_template, request, url_for
 
 from rts.access.permissions import Permission
-from rts.conduct.receiving_shipments import RECEIPTS, ReceiveShipment, receive_shipment
-from rts.refusal import FailedRule, Refusal, say
+from rts.conduct.receiving_shipments import ReceiveShipment, check_receipt, receive_shipment, too_warm_or_cold
+from rts.refusal import FailedRule, Refusal
 from rts.reports.shipments import shipment_view, shipments_of_site
+from rts.reports.temperatures import records_of_site
 from rts.web.forms import STATUS, new_key, run
 from rts.web.guard import Pages, store
 from rts.web.here import shipment_here, site_here
@@ -35,6 +36,8 @@ def show(trial: str, site: str, shipment: str) -> Answer:
     """One shipment: what it holds, receiving it kit by kit, and how it arrived."""
     with store().transaction() as tx:
         view = shipment_view(tx, shipment_here(tx))
+        suspect = too_warm_or_cold(tx, shipment_here(tx)) if view.state == "in_transit" else []
+        records = records_of_site(tx, site_here(tx), shipment_here(tx))
     step = request.form.get("step", "form")
     entered = carried(request.form)
     if entered.pop("unanswered", "") == "good":
@@ -50,20 +53,21 @@ def show(trial: str, site: str, shipment: str) -> Answer:
         else:
             return redirect(url_for("receiving.show", trial=trial, site=site, shipment=shipment), 303)
     elif step == "review":
-        failed = tuple(
-            FailedRule("kit.no_outcome", say("Say how kit %(kit)s arrived.", kit=number), f"outcome-{number}")
-            for number, outcome in outcomes.items()
-            if outcome not in RECEIPTS
-        )
-        if failed:
-            status, step = 422, "form"
+        try:
+            with store().transaction() as tx:
+                check_receipt(tx, shipment_here(tx), ReceiveShipment(trial, shipment, outcomes))
+        except Refusal as refusal:
+            failed, status, step = refusal.failed, STATUS[refusal.code], "form"
     elif step == "all_good":
         # A start for the usual case: every kit is still shown, looked at and reviewed.
-        entered |= {f"outcome-{number}": outcome or "good" for number, outcome in outcomes.items()}
+        usual = dict.fromkeys(outcomes, "good") | dict.fromkeys(suspect, "excursion")
+        entered |= {f"outcome-{number}": outcome or usual[number] for number, outcome in outcomes.items()}
         step = "form"
     page = render_template(
         "receiving/shipment.html",
         shipment=view,
+        records=records,
+        suspect=suspect,
         step="review" if step == "review" else "form",
         entered=entered,
         outcomes=outcomes,

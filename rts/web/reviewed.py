@@ -64,7 +64,7 @@ def reviewed_deed(
 
     `command_of` reads the form and notes its mistakes; `template` gets `step` (`form` or `review`), `entered`,
     `command`, `failed` and `key`. `check` is what the deed itself asks of a command before it does anything, so that
-    the review promises nothing that is then refused.
+    the review promises nothing that is then refused; what it returns, the template gets as `found` on the review.
     """
     step = request.form.get("step", "")
     if request.method == "GET" or step == "edit":
@@ -75,10 +75,11 @@ def reviewed_deed(
     try:
         entered.check()
         if step != "record":
+            found = None
             if check is not None:
                 with store().transaction() as tx:
-                    check(tx, command)
-            return _review(template, command, context)
+                    found = check(tx, command)
+            return _review(template, command, {"found": found, **context})
         return redirect(done_url(run(deed, command, signed=signed)), 303)
     except Refusal as refusal:
         if refusal.code == "wrong_password":

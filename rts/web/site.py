@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
-from flask import abort, render_template, request
+from flask import abort, g, render_template, request
 
 from rts.access.permissions import Permission
 from rts.conduct.places import place_of
 from rts.reports.site_home import site_today
 from rts.reports.stock import ExpiryLine, kit_life, kit_rows, stock_by_expiry
+from rts.reports.temperatures import exposures_of_kit
 from rts.web.charts import ExpiryChart, expiry_chart
 from rts.web.guard import Pages, store
 from rts.web.here import may, site_here
@@ -86,4 +87,14 @@ def kit(trial: str, site: str, kit: str) -> str:
     """The life of one kit."""
     with store().transaction() as tx:
         found = kit_life(tx, site_here(tx), kit) or abort(404)
-    return render_template("site/kit.html", kit=found, trial=trial, code=site, may_report=found.state == "available")
+        exposures = exposures_of_kit(tx, g.trial, kit)
+        storage = place_of(tx, site_here(tx)).definition.storage
+    return render_template(
+        "site/kit.html",
+        kit=found,
+        exposures=exposures,
+        storage=storage,
+        trial=trial,
+        code=site,
+        may_report=found.state == "available",
+    )

@@ -25,6 +25,7 @@ from rts.refusal import say
 from rts.reports import depot as depot_reports
 from rts.reports import supply as reports
 from rts.reports.lots import LotTrace, trace_lot
+from rts.reports.temperatures import exposures_of_kit
 from rts.web.charts import PlannedCount, expiry_chart, recruitment_chart, stock_chart
 from rts.web.depot import shipment_states
 from rts.web.forms import Entered
@@ -34,6 +35,7 @@ from rts.web.language import gettext as _
 from rts.web.paging import PAGE_SIZE, page_asked_for, page_of
 from rts.web.reviewed import Answer, chosen, required, required_reason, reviewed_deed
 from rts.web.saving import table_to_save
+from rts.web.temperatures import picture
 
 pages = Pages("supply", __name__)
 
@@ -300,6 +302,7 @@ def decide(trial: str, kit: str) -> Answer:
     """Release a kit from quarantine, or reject it."""
     with store().transaction() as tx:
         found = reports.quarantined_kits(tx, g.trial, kit)
+        exposures = exposures_of_kit(tx, g.trial, kit)
     if not found and request.method == "GET":
         abort(404)
 
@@ -313,6 +316,11 @@ def decide(trial: str, kit: str) -> Answer:
         decide_quarantine,
         command_of,
         lambda done: url_for("supply.quarantine", trial=trial, done=done.ids["kit"]),
-        {"kit": found[0] if found else None, "kit_number": kit},
+        {
+            "kit": found[0] if found else None,
+            "kit_number": kit,
+            "exposures": exposures,
+            "picture_of": lambda record, zone: picture(record.readings, record.summary, record.rules, zone),
+        },
         check=lambda tx, command: check_decision(tx, kit_named(tx, g.trial, kit), command),
     )

@@ -105,6 +105,7 @@ FATES: dict[str, str] = {
     "withdrawn": _("subject withdrawn"),
     "recalled": _("lot recalled"),
     "completed": _("treatment completed"),
+    "excursion": _("out of its storage range"),
 }
 
 ENVIRONMENTS: dict[str, str] = {"production": _("Production"), "training": _("Training"), "test": _("Test")}

@@ -43,6 +43,7 @@ from rts.store.tables import (
     Shipment,
     Site,
     Subject,
+    TemperatureRecord,
     Trial,
 )
 from tests.reports.pdf import set_in
@@ -375,6 +376,7 @@ def objects_of(world: World) -> Objects:
             "gate": list(world.stage.definition.gates[:1]),
             "kind": ["csv", "jsonl"],
             "destruction": every(Destruction.number),
+            "record": every(TemperatureRecord.number),
         }
         related = {
             frozenset({"subject", "visit", "kit"}): rows(
@@ -393,6 +395,9 @@ def objects_of(world: World) -> Objects:
             ),
             frozenset({"site", "destruction"}): rows(
                 select(Site.code.label("site"), Destruction.number.label("destruction")).join(Destruction)
+            ),
+            frozenset({"site", "record"}): rows(
+                select(Site.code.label("site"), TemperatureRecord.number.label("record")).join(TemperatureRecord)
             ),
             frozenset({"depot", "destruction"}): rows(
                 select(Depot.code.label("depot"), Destruction.number.label("destruction")).join(Destruction)

@@ -12,12 +12,14 @@ from rts.conduct.picking_shipments import PickShipment, pick_shipment
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.returning_kits import ReturnKit, return_kit
 from rts.conduct.screening import ScreenSubject, screen_subject
 from rts.conduct.sending_shipments import ShipShipment, ship_shipment
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.conduct.verifying_kits import VerifyKits, verify_kits
+from rts.web.uploads import packed
 
 DEPOT = "DEP-SH"
 
@@ -92,6 +94,12 @@ def _verify(command: VerifyKits, _site: str) -> Form:
     return f"sites/{command.site}/account/verify", {f"kits-{kit}": "yes" for kit in command.kits}
 
 
+def _temperatures(command: RecordTemperatures, _site: str) -> Form:
+    entered = {"sent": packed(command.file), "zone": command.zone, "count_gaps": "yes" if command.count_gaps else ""}
+    of = f"shipments/{command.shipment}" if command.shipment else "stock"
+    return f"sites/{command.site}/{of}/temperatures", entered
+
+
 FORMS: dict[Any, Callable[[Any, str], Form]] = {
     decide_quarantine: _decide,
     end_treatment: _end,
@@ -99,6 +107,7 @@ FORMS: dict[Any, Callable[[Any, str], Form]] = {
     pick_shipment: _pick,
     prepare_visit: _prepare,
     randomise_subject: _randomise,
+    record_temperatures: _temperatures,
     receive_shipment: _receive,
     request_shipment: _request,
     return_kit: _return,

@@ -28,6 +28,7 @@ from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
 from rts.conduct.recalling_lots import EndRecall, RecallLot, end_recall, recall_lot
 from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
+from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.conduct.replacing_kits import ReplaceKit, replace_kit
 from rts.conduct.reporting_kits import ReportKit, report_kit
@@ -44,7 +45,7 @@ from rts.jobs.scheduler import run_job
 from rts.notices.delivery import deliver_due
 from rts.refusal import Refusal
 from rts.settings import Settings
-from rts.store.tables import Kit
+from rts.store.tables import Kit, Shipment, Site
 from tests.blinding.collector import Collector, Doors, blinded_people, one_of_each_blinded_role
 from tests.blinding.forms import FORMS
 from tests.blinding.worlds import SITES, TREATMENTS
@@ -292,6 +293,7 @@ def tell(story: Story, settings: Settings) -> None:
     )
 
     _account_for_kits(story, one, others, second)
+    _read_loggers(story, second)
 
     # An emergency: nothing but the requester's screen may tell.
     physician = story.at(Role.PHYSICIAN, three.rsplit("-", 1)[0])
@@ -344,6 +346,8 @@ def tell(story: Story, settings: Settings) -> None:
         "kit.mismatch",
         "kit.no_outcome",
         "kit.none_suitable",
+        "kit.was_set_aside",
+        "logger.header",
         "kit.not_scanned",
         "reason.missing",
         "signature.missing",
@@ -391,6 +395,29 @@ def _destroy_at_depot(story: Story) -> None:
     story.do(authorise_destruction, "quality", authority)
     record = RecordDestruction(story.trial, f"{depot}-D1", story.world.today, "Certificate 2")
     story.do(record_destruction, story.world.stage.at_depot(depot), record)
+
+
+def _read_loggers(story: Story, site: str) -> None:
+    """The logger of a parcel and that of a shelf: kits stay a little out of range, then for too long."""
+    pharmacist, now = story.at(Role.PHARMACIST, site), story.world.clock.now()
+    on_hand = [kit for state in ("available", "assigned", "quarantined") for kit in story.kits(state, site)]
+    with story.world.store.transaction() as tx:
+        received = select(Shipment.number).join(Site).where(Site.code == site, Shipment.state == "received")
+        shipment = tx.session.scalars(received.order_by(Shipment.number)).first() or ""
+    for parcel, degrees in ((shipment, "20"), ("", "31"), ("", "1"), ("", "1"), (shipment, "31")):
+        kits = () if parcel else tuple(on_hand)
+        for start, count in ((now, 3), (now - timedelta(days=1), 12)):
+            lines = (f"{start - timedelta(minutes=10 * place):%Y-%m-%d %H:%M},{degrees}" for place in range(count))
+            file = "\n".join(["time (UTC),temperature (°C)", *lines]).encode()
+            story.do(record_temperatures, pharmacist, RecordTemperatures(story.trial, site, parcel, kits, file, "UTC"))
+    story.do(
+        record_temperatures,
+        pharmacist,
+        RecordTemperatures(story.trial, site, "", tuple(on_hand), b"no logger", "UTC"),
+    )
+    for kit in story.kits("quarantined", site):
+        story.doors.get("quality", f"/trials/{story.trial}/supply/quarantine/{kit}/decide")
+        story.do(decide_quarantine, "quality", DecideQuarantine(story.trial, kit, release=True, document="QA 9"))
 
 
 def tell_short(story: Story) -> None:

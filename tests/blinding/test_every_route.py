@@ -24,6 +24,7 @@ from rts.access.sign_in import sign_in
 from rts.app import create_app
 from rts.conduct.perform import perform
 from rts.conduct.places import place_of, supplying_depot
+from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.trial_definition import LoadDefinition, load_definition
 from rts.rehearsal.staging import OPERATOR
 from rts.store.tables import (
@@ -215,11 +216,22 @@ def second_trial(world: World) -> dict[str, str]:
         }
 
 
+def _read_a_logger(world: World, site: str) -> None:
+    with world.store.transaction() as tx:
+        statement = select(Kit.number).join(Site, Site.id == Kit.site_id)
+        kits = tx.session.scalars(statement.where(Site.code == site, Kit.state == "available")).all()
+    file = b"time (UTC),temp (C)\n2026-01-01 00:00,20\n2026-01-01 00:10,20\n"
+    command = RecordTemperatures("SIRIUS", site, "", tuple(kits), file, "UTC")
+    world.do(record_temperatures, f"pharmacist.{site.lower()}", command)
+
+
 @pytest.fixture
 def matrix(world: World) -> Iterator[Matrix]:
     own_subject, other_subject = world.randomise("CN02"), world.randomise("CN03")
     world.dispense(own_subject)
     world.dispense(other_subject)
+    for site in ("CN02", "CN03"):
+        _read_a_logger(world, site)
     made = Matrix(world, create_app(world.store))
     with world.store.transaction(write=True) as tx:
         shelf = select(Kit).join(Site, Site.id == Kit.site_id).where(Site.code == "CN02", Kit.state == "available")
@@ -262,6 +274,7 @@ def matrix(world: World) -> Iterator[Matrix]:
                 "kit": kit.number,
                 "visit_kit": world.kit_for(subject, "W0"),
                 "destruction": f"{site}-D1",
+                "record": f"{site}-T1",
                 "depot_destruction": f"{depot}-D1",
                 "depot": depot,
             }

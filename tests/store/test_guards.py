@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from rts.conduct.destroying_kits import AuthoriseDestruction, authorise_destruction
 from rts.conduct.own_keys import RegisterOwnKey, RetireOwnKey, register_own_key, retire_own_key
 from rts.conduct.recalling_lots import RecallLot, recall_lot
+from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.releasing_lists import AskForRelease, ask_for_release
 from rts.conduct.remarking_allocations import MarkRandomisedInError, mark_randomised_in_error
 from rts.conduct.retiring_lists import CloseList, close_list
@@ -42,6 +43,8 @@ EVIDENCE = [
     "kit_return",
     "kit_verification",
     "destruction_kit",
+    "temperature_record",
+    "kit_exposure",
 ]
 KEPT = ["list_entry", "list_file", "kit", "subject", "shipment", "dispensing", "role_grant", "person"]
 KEPT += ["seed_share", "list_release", "person_key", "destruction", "lot_recall"]
@@ -61,6 +64,8 @@ CHANGES = {
     "kit_return": "units = 0",
     "kit_verification": "moves = 0",
     "destruction_kit": "kit_id = 1",
+    "temperature_record": "readings = ''",
+    "kit_exposure": "since = '2026-01-01'",
 }
 OWN_KEY = create_person_key("correct horse battery", ReplayedEntropy(b"guards"))[1]
 
@@ -81,6 +86,10 @@ def lived(world: World) -> World:
     with world.store.transaction(write=True) as tx:
         tx.session.add(MinimisedAllocation(entry_id=1, record=b"sealed"))
     world.do(register_own_key, "statistician.one", RegisterOwnKey(OWN_KEY), sign=True)
+    file = b"time (UTC),temp (C)\n2026-01-01 00:00,20\n2026-01-01 00:10,20\n"
+    (shipment,) = world.shipments("received")
+    beside = RecordTemperatures("SIRIUS", "CN02", shipment, (), file, "UTC")
+    world.do(record_temperatures, "pharmacist.cn02", beside)
     return world
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -17,10 +17,13 @@ from rts.web.charts import (
     RecruitmentRow,
     Segment,
     StockRow,
+    Stripe,
+    TemperatureRow,
     Tick,
     expiry_chart,
     recruitment_chart,
     stock_chart,
+    temperature_chart,
     value_scale,
 )
 
@@ -222,3 +225,48 @@ def test_every_step_and_mark_lies_inside_the_picture(stock: dict[date, int], tod
     assert all(TOP <= tick.at <= BOTTOM for tick in chart.axes.up)
     assert len(chart.axes.across) <= 9
     assert [row.day for row in chart.rows] == sorted(day for day in stock if day <= today)
+
+
+def at(hour: float) -> datetime:
+    return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=hour)
+
+
+def test_temperatures_are_a_line_between_the_ends_of_the_range_that_breaks_at_a_gap() -> None:
+    readings = [(at(0), 20.0), (at(1), -5.0), (at(9), 40.0), (at(10), 20.0)]
+
+    chart = temperature_chart(readings, (2.0, 30.0), out=[(at(0.5), at(1))], gaps=[(at(1), at(9))])
+
+    # From −10 at the foot to 40 at the top; ten hours from x 47 to 616.
+    assert [tick.label for tick in chart.axes.up] == ["−10", "0", "10", "20", "30", "40"]
+    assert (chart.axes.left, chart.axes.up[0].at, chart.axes.up[-1].at) == (47, BOTTOM, TOP)
+    assert chart.line == "M47,107.2L103.9,221.2M559.1,16L616,107.2"
+    assert (chart.minimum_at, chart.maximum_at) == (189.3, 61.6)
+    assert chart.out == (Stripe(75.5, 28.4),)
+    assert chart.gaps == (Stripe(103.9, 455.2),)
+    assert [tick.label for tick in chart.axes.across] == ["03-01", "02:00", "04:00", "06:00", "08:00", "10:00"]
+    assert chart.rows[1] == TemperatureRow(at(1), 1, -5.0, -5.0)
+
+
+def test_over_more_than_two_days_temperatures_are_told_by_day() -> None:
+    readings = [(at(hour), float(hour % 24)) for hour in range(24 * 5)]
+
+    chart = temperature_chart(readings, (2.0, 30.0))
+
+    assert [(row.start, row.readings, row.lowest, row.highest) for row in chart.rows] == [
+        (at(24 * day), 24, 0.0, 23.0) for day in range(5)
+    ]
+    assert [tick.label for tick in chart.axes.across] == ["03-01", "03-02", "03-03", "03-04", "03-05"]
+
+
+def test_of_many_readings_only_what_shows_is_drawn() -> None:
+    readings = [(at(minute / 60), 50.0 if minute == 7777 else 20.0) for minute in range(12_000)]
+
+    chart = temperature_chart(readings, (2.0, 30.0))
+
+    assert chart.line.count("L") < 4 * 580
+    assert ",16L" in chart.line  # the one high reading
+
+
+def test_one_reading_is_no_line() -> None:
+    with pytest.raises(ValueError, match="two"):
+        temperature_chart([(at(0), 20.0)], (2.0, 30.0))
