@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from rts.store.tables import Kit, Shipment
+from rts.store.tables import Kit, Shipment, Site
 from tests.browser.people import look_at, sign_in
 from tests.world import World
 
@@ -97,3 +97,33 @@ def test_stock_and_the_life_of_a_kit_can_be_read_by_everyone_at_any_width(
     look_at(page)
     page.get_by_role("link", name="Report it damaged or lost").click()
     look_at(page)
+
+
+@pytest.mark.requirement("SHIP-05")
+def test_the_logger_of_the_shelf_is_read_from_its_file(world: World, address: str, browser_page: Page) -> None:
+    world.clock.advance(timedelta(days=1))
+    now, page = world.clock.now(), browser_page
+    lines = ["time (UTC, DD.MM.YYYY);temperature (°C)"]
+    for place in range(145):
+        degrees = "31,4" if 40 <= place < 60 else f"{18 + place % 7},5"
+        lines.append(f"{now - timedelta(minutes=10 * (144 - place)):%d.%m.%Y %H:%M};{degrees}")
+    file = "\n".join(lines).encode()
+    sign_in(page, address, "pharmacist.cn02")
+    page.goto(f"{address}/trials/SIRIUS/sites/CN02/stock/")
+    page.get_by_role("link", name="Read a temperature logger").click()
+    look_at(page)
+    page.get_by_label("File of the logger").set_input_files(
+        {"name": "shelf.csv", "mimeType": "text/csv", "buffer": file}
+    )
+    page.get_by_role("button", name="Continue to review").click()
+    expect(page.get_by_text("3 h 20 min").first).to_be_visible()
+    look_at(page)
+    page.get_by_role("button", name="Record the readings").click()
+    expect(page.get_by_text("Readings recorded")).to_be_visible()
+    look_at(page)
+
+    with world.store.transaction() as tx:
+        states = set(
+            tx.session.scalars(select(Kit.state).join(Site, Site.id == Kit.site_id).where(Site.code == "CN02"))
+        )
+    assert states == {"quarantined"}

@@ -87,8 +87,7 @@ def lived(world: World) -> World:
         tx.session.add(MinimisedAllocation(entry_id=1, record=b"sealed"))
     world.do(register_own_key, "statistician.one", RegisterOwnKey(OWN_KEY), sign=True)
     file = b"time (UTC),temp (C)\n2026-01-01 00:00,20\n2026-01-01 00:10,20\n"
-    (shipment,) = world.shipments("received")
-    beside = RecordTemperatures("SIRIUS", "CN02", shipment, (), file, "UTC")
+    beside = RecordTemperatures("SIRIUS", "CN02", "", tuple(world.kit_types_on_the_shelf("CN02")), file, "UTC")
     world.do(record_temperatures, "pharmacist.cn02", beside)
     return world
 
