@@ -8,7 +8,6 @@ from sqlalchemy import select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission, Role
-from rts.conduct.exposures import kits_out_too_long
 from rts.conduct.perform import Done
 from rts.conduct.places import place_of
 from rts.conduct.recalling_lots import RECALLED, block, is_recalled
@@ -17,6 +16,7 @@ from rts.conduct.shipments import kits_of, refuse_unless, shipment_named
 from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, refuse_all, say
 from rts.store import locks, outbox
+from rts.store.exposures import kits_out_too_long
 from rts.store.ledger import Change, apply
 from rts.store.tables import Kit, Shipment, ShipmentKit
 from rts.store.transaction import Transaction

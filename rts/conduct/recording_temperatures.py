@@ -12,7 +12,6 @@ from sqlalchemy import func, select
 
 from rts.access.actor import Actor, require
 from rts.access.permissions import Permission, Role
-from rts.conduct.exposures import is_too_long, out_of_range, periods_of_kits, storage_range
 from rts.conduct.perform import Done
 from rts.conduct.places import Place, place_of
 from rts.conduct.recipients import people_in
@@ -20,6 +19,7 @@ from rts.conduct.shipments import kits_of, refuse_unless, shipment_named
 from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, refuse, refuse_all, say
 from rts.store import locks, outbox
+from rts.store.exposures import is_too_long, out_of_range, periods_of_kits, storage_range
 from rts.store.ledger import Change, apply
 from rts.store.tables import Dispensing, Kit, KitExposure, KitMove, Shipment, TemperatureRecord
 from rts.store.transaction import Transaction
@@ -216,10 +216,15 @@ def record_temperatures(tx: Transaction, actor: Actor, command: RecordTemperatur
     )
     tx.session.add(record)
     tx.session.flush()
-    exposed = [{"record_id": record.id, "kit_id": one.kit.id, "since": one.since} for one in exposure.kits]
-    tx.insert(KitExposure, exposed)
     quarantined = [one.kit for one in exposure.kits if one.goes_into_quarantine]
     _quarantine(tx, quarantined, actor.name)
+    tx.insert(
+        KitExposure,
+        [
+            {"record_id": record.id, "kit_id": one.kit.id, "since": one.since, "moves": one.kit.moves}
+            for one in exposure.kits
+        ],
+    )
     _note(tx, place, record, command, exposure, quarantined)
     return Done("record_temperatures", {"trial": trial.code, "site": site.code, "record": record.number})
 
@@ -253,9 +258,11 @@ def _note(
     exposure: Exposure,
     quarantined: Sequence[Kit],
 ) -> None:
-    """The audit event, and a mail to those who supply the site and decide when kits went into quarantine."""
+    """The audit event, and when kits were out of range for too long, wherever they are now, a mail to those who supply
+    the site and decide.
+    """
     trial, summary = place.site.trial, exposure.summary
-    numbers = sorted(kit.number for kit in quarantined)
+    too_long = [one.kit.number for one in exposure.kits if one.too_long]
     tx.audit(
         "temperatures.recorded",
         "temperature_record",
@@ -271,7 +278,8 @@ def _note(
             "seconds_above": int(summary.above.total_seconds()),
             "seconds_unknown": int(time_out_of_range(summary.gaps).total_seconds()),
             "kits": [one.kit.number for one in exposure.kits],
-            "kits_quarantined": numbers,
+            "kits_out_too_long": too_long,
+            "kits_quarantined": sorted(kit.number for kit in quarantined),
             "file_digest": record.file_digest,
         },
         trial=trial,
@@ -282,7 +290,7 @@ def _note(
             *(("kit", one.kit.number) for one in exposure.kits),
         ),
     )
-    if quarantined:
+    if too_long:
         outbox.write(
             tx,
             "temperature_excursion",
@@ -290,9 +298,11 @@ def _note(
             people_in(tx, trial, Role.SUPPLY_MANAGER, Role.QUALITY),
             say("%(trial)s: temperature excursion at site %(site)s", trial=trial.code, site=place.site.code),
             say(
-                "%(count)d kits of site %(site)s were out of their storage range for longer than is allowed and are in "
-                "quarantine. Sign in to see the readings and to decide.",
+                "%(count)d kits of site %(site)s were out of their storage range for longer than is allowed. "
+                "%(held)d of them went into quarantine now; the others were not on the shelf. "
+                "Sign in to see the readings and to decide.",
                 site=place.site.code,
-                count=len(quarantined),
+                count=len(too_long),
+                held=len(quarantined),
             ),
         )

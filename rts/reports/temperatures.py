@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
-from rts.conduct.exposures import out_of_range, periods_of_kits, rules_of, summary_of
 from rts.randomisation.numbers import normal_number
 from rts.reports.people import Name, printed_names
+from rts.store.exposures import out_of_range, periods_of_kits, rules_of, summary_of
 from rts.store.tables import Kit, KitExposure, Shipment, Site, TemperatureRecord, Trial
 from rts.store.transaction import Transaction
 from rts.supply.kits import ON_HAND

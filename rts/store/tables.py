@@ -895,7 +895,9 @@ class TemperatureRecord(Base):
 
 
 class KitExposure(Base):
-    """A kit that was beside a logger, from `since` on (when it came to the shelf); empty: from the first reading."""
+    """A kit that was beside a logger, from `since` on (when it came to the shelf); empty: from the first reading.
+    `moves` is how many rows its ledger had then, a quarantine because of this record among them.
+    """
 
     __tablename__ = "kit_exposure"
     __table_args__ = (UniqueConstraint("record_id", "kit_id"),)
@@ -903,6 +905,7 @@ class KitExposure(Base):
     record_id: Mapped[int] = to("temperature_record")
     kit_id: Mapped[int] = to("kit", index=True)
     since: Mapped[datetime | None]
+    moves: Mapped[int]
 
 
 class ResupplyRecord(Base):

@@ -162,6 +162,7 @@ FACTS: dict[str, Message] = {
     "kits": say("Kits"),
     "new_kits": say("New kits"),
     "kits_quarantined": say("Kits quarantined"),
+    "kits_out_too_long": say("Kits out of range for too long"),
     "possible_leak": say("Possible leak"),
     "lacking": say("None suitable"),
     "ordered": say("Ordered"),

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from flask import abort, g, render_template, request, url_for
 
 from rts.access.permissions import Permission
-from rts.conduct.exposures import out_of_range
 from rts.conduct.places import place_of
 from rts.conduct.recording_temperatures import (
     Exposure,
@@ -20,6 +19,7 @@ from rts.conduct.recording_temperatures import (
 )
 from rts.refusal import FailedRule, say
 from rts.reports.temperatures import kits_on_hand, record_view
+from rts.store.exposures import out_of_range
 from rts.supply.temperature import LARGEST_FILE, Period, Reading, Summary
 from rts.trial.definition import StorageRules
 from rts.web.charts import TemperatureChart, temperature_chart

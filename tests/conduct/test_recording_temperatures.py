@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
-from rts.conduct.exposures import periods_of_kits
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.store.checks import run_checks
+from rts.store.exposures import periods_of_kits
 from rts.store.tables import Dispensing, Kit, KitExposure, TemperatureRecord
 from rts.supply.temperature import time_out_of_range
 from tests.world import World
@@ -83,7 +83,7 @@ def test_kits_out_of_range_for_longer_than_allowed_go_into_quarantine_at_once(st
         "seconds_below": 0,
         "readings": 9,
     }
-    assert detail["kits_quarantined"] == [one, two]
+    assert detail["kits_quarantined"] == detail["kits_out_too_long"] == [one, two]
     assert detail["file_digest"] == sha256(logger_file(stocked.clock.now(), *LONGER_OUT)).hexdigest()
     subjects = {subject for _, subject, _ in stocked.mails("temperature_excursion")}
     assert subjects == {"SIRIUS: temperature excursion at site CN02"}
@@ -199,6 +199,24 @@ def test_the_logger_of_a_received_shipment_concerns_every_kit_of_it_wherever_it_
     with world.store.transaction() as tx:
         exposed = tx.session.scalars(select(Kit.number).join(KitExposure, KitExposure.kit_id == Kit.id)).all()
     assert sorted(exposed) == kits[1:]
+
+
+@pytest.mark.requirement("SHIP-05")
+def test_of_a_kit_that_was_handed_over_already_quality_is_told(stocked: World) -> None:
+    subject = stocked.randomise("CN02")
+    kit = stocked.dispense(subject, "W0")
+    (shipment,) = {number for number in stocked.shipments("received") if kit in stocked.kit_numbers(number)}
+    left = shelf(stocked)
+
+    record(stocked, (), *LONGER_OUT, shipment=shipment)
+
+    assert shelf(stocked, "dispensed") == [kit]
+    assert shelf(stocked, "quarantined") == left
+    bodies = {body for _, _, body in stocked.mails("temperature_excursion")}
+    assert bodies == {
+        f"{len(left) + 1} kits of site CN02 were out of their storage range for longer than is allowed. {len(left)} of "
+        "them went into quarantine now; the others were not on the shelf. Sign in to see the readings and to decide."
+    }
 
 
 def gapped(world: World) -> bytes:

@@ -15,6 +15,7 @@ from rts.conduct.ending import EndTreatment, end_treatment
 from rts.conduct.own_keys import RegisterOwnKey, register_own_key
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
 from rts.conduct.putting_in_force import ChangePlan, change_plan
+from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.replacing_kits import ReplaceKit, replace_kit
 from rts.conduct.unblinding import UnblindSubject, unblind_subject
 from rts.entropy import ReplayedEntropy
@@ -38,10 +39,20 @@ def lived_in(world: World) -> World:
     world.do(replace_kit, "pharmacist.cn02", ReplaceKit("SIRIUS", first, kit, "lost", "left on a bus"))
     world.do(unblind_subject, "physician.cn02", UnblindSubject("SIRIUS", first, "anaphylaxis", True), sign=True)
     world.do(end_treatment, "investigator.cn02", EndTreatment("SIRIUS", first, "withdrawn", "adverse event"))
+    _read_a_logger(world)
     own_key = create_person_key("correct horse battery", ReplayedEntropy(b"checks"))[1]
     world.do(register_own_key, "statistician.one", RegisterOwnKey(own_key), sign=True)
     world.do(make_checkpoints, OPERATOR, MakeCheckpoints())
     return world
+
+
+def _read_a_logger(world: World) -> None:
+    """A day at 20 degrees for the shelf of CN03."""
+    day = world.clock.now() - timedelta(days=1)
+    lines = "".join(f"{day + timedelta(hours=hour):%Y-%m-%d %H:%M},20\n" for hour in range(25))
+    shelf = tuple(world.kit_types_on_the_shelf("CN03"))
+    file = f"time (UTC),temp (C)\n{lines}".encode()
+    world.do(record_temperatures, "pharmacist.cn03", RecordTemperatures("SIRIUS", "CN03", "", shelf, file, "UTC"))
 
 
 def rules(world: World) -> set[str]:
@@ -326,6 +337,14 @@ DAMAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
             " WHERE list_id = 'SIRIUS-K2'",
         ),
         {"list.keys", "kit.record"},
+    ),
+    "the readings of a logger": (
+        ("UPDATE temperature_record SET readings = '2026-01-01T00:00:00Z 2x'",),
+        {"temperature.readings"},
+    ),
+    "a temperature that was in range": (
+        ("UPDATE temperature_record SET readings = replace(readings, ' 20.00', ' 31.00')",),
+        {"temperature.not_quarantined"},
     ),
     "a checkpoint": (
         ("UPDATE audit_checkpoint SET text = text || 'x'",),

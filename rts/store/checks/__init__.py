@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, text
 
 from rts.store.audit_verification import Finding
-from rts.store.checks import allocations, data_keys, kits, lists, shipments, signatures, trails
+from rts.store.checks import allocations, data_keys, kits, lists, shipments, signatures, temperatures, trails
 from rts.store.checks.view import View
 from rts.store.tables import Trial
 from rts.store.transaction import Doer, Store
@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     kits.dispensings_agree_with_kits,
     kits.kits_are_of_the_subjects_treatment,
     shipments.shipments_agree_with_kits,
+    temperatures.kits_exposed_for_too_long_were_held,
     signatures.randomisations_are_signed,
     signatures.code_breaks_are_signed,
     signatures.only_code_breaks_are_signed_unconfirmed,

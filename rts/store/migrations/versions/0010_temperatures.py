@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("record_id", sa.Integer(), nullable=False),
         sa.Column("kit_id", sa.Integer(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("moves", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["record_id"], ["temperature_record.id"], name=op.f("fk_kit_exposure_record_id_temperature_record")
         ),
