@@ -449,7 +449,14 @@ def temperature_chart(
         return round(BOTTOM - (BOTTOM - TOP) * (value + foot) / (top + foot), 1)
 
     def stripes(times: Sequence[tuple[datetime, datetime]]) -> tuple[Stripe, ...]:
-        return tuple(Stripe(x(start), round(max(x(end) - x(start), 1), 1)) for start, end in times)
+        """A stripe for each time; those that cannot be told apart in the picture are one."""
+        found: list[Stripe] = []
+        for start, end in times:
+            begin, until = x(start), max(x(end), x(start) + 1)
+            if found and begin - (found[-1].x + found[-1].width) < 1:
+                begin = found.pop().x
+            found.append(Stripe(begin, round(until - begin, 1)))
+        return tuple(found)
 
     pieces: list[list[tuple[float, float]]] = [[]]
     after_gap = {end for _, end in gaps}

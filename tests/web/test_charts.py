@@ -267,6 +267,15 @@ def test_of_many_readings_only_what_shows_is_drawn() -> None:
     assert ",16L" in chart.line  # the one high reading
 
 
+def test_times_out_of_range_that_cannot_be_told_apart_are_one_stripe() -> None:
+    readings = [(at(hour), 20.0) for hour in range(1000)]
+    out = [(at(hour), at(hour + 0.5)) for hour in range(100, 500)]
+
+    chart = temperature_chart(readings, (2.0, 30.0), out)
+
+    assert chart.out == (Stripe(94.1, 232.6),)
+
+
 def test_one_reading_is_no_line() -> None:
     with pytest.raises(ValueError, match="two"):
         temperature_chart([(at(0), 20.0)], (2.0, 30.0))

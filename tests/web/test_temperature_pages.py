@@ -18,6 +18,7 @@ from tests.world import World
 
 SITE = "/trials/SIRIUS/sites/CN02"
 SHELF = f"{SITE}/stock/temperatures"
+RECORD = {"step": "record"}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_the_pharmacist_reads_the_logger_of_the_shelf_and_kits_go_into_quarantin
     assert "<svg" in review.text
     assert counted(stocked) == (0, 0)
     assert len(review.data) < 200_000
-    shown = words(pharmacist.follow(pharmacist.go_on(review)))
+    shown = words(pharmacist.follow(pharmacist.go_on(review, RECORD)))
     assert "Readings recorded" in shown
     assert counted(stocked) == (1, len(kits) - 1)
     assert shelf(stocked) == kits[:1]
@@ -63,7 +64,7 @@ def test_the_pharmacist_reads_the_logger_of_the_shelf_and_kits_go_into_quarantin
 @pytest.mark.requirement("SHIP-05")
 def test_quality_sees_figures_and_picture_when_deciding(stocked: World) -> None:
     pharmacist = desk(stocked, "pharmacist.cn02")
-    pharmacist.go_on(pharmacist.send(SHELF, sent(stocked, *LONGER_OUT), status=200))
+    pharmacist.go_on(pharmacist.send(SHELF, sent(stocked, *LONGER_OUT), status=200), RECORD)
     kit = shelf(stocked, "quarantined")[0]
     quality = desk(stocked, "quality")
 
@@ -88,7 +89,7 @@ def test_a_shipment_read_on_arrival_is_received_as_an_excursion(stocked: World) 
     kits = sorted(stocked.kit_numbers(shipment))
     pharmacist = desk(stocked, "pharmacist.cn02")
     page = f"{SITE}/shipments/{shipment}/"
-    pharmacist.go_on(pharmacist.send(f"{page}temperatures", sent(stocked, *LONGER_OUT), status=200))
+    pharmacist.go_on(pharmacist.send(f"{page}temperatures", sent(stocked, *LONGER_OUT), status=200), RECORD)
     assert "Out of range for longer than allowed" in words(pharmacist.open(page))
 
     good = {f"outcome-{kit}": "good" for kit in kits}
@@ -119,21 +120,33 @@ def test_the_file_stays_when_something_else_is_mended(stocked: World) -> None:
     pharmacist = desk(stocked, "pharmacist.cn02")
     review = pharmacist.send(SHELF, sent(stocked, *HOUR_OUT), status=200)
 
-    again = pharmacist.client.post(
-        SHELF, data={"step": "edit", "sent": packed(b"abc"), "csrf_token": _token(review.text)}
-    )
+    form = pharmacist.go_on(review, {"step": "edit"}, status=200)
 
-    assert "The file chosen before is kept" in words(again.text)
-    assert packed(b"abc") in again.text
+    assert "The file chosen before is kept" in words(form.text)
+    assert packed(logger_file(stocked.clock.now(), *HOUR_OUT)) in form.text
+    pharmacist.go_on(pharmacist.go_on(form, {"zone": "UTC"}, status=200), RECORD)
+    assert counted(stocked)[0] == 1
 
 
-def _token(page: str) -> str:
-    return page.partition('name="csrf_token" value="')[2].partition('"')[0]
+def test_the_review_of_the_largest_file_stays_within_the_size_of_a_page(stocked: World) -> None:
+    degrees = [f"{20 + (place * 7919) % 113 / 10:.1f}" for place in range(18_000)]
+    lines = [
+        f"{stocked.clock.now() - timedelta(minutes=5 * place):%Y-%m-%d %H:%M:%S},{each}"
+        for place, each in enumerate(degrees)
+    ]
+    content = "\n".join(["time (UTC),temp °C", *lines]).encode()
+    assert LARGEST_FILE - 70_000 < len(content) <= LARGEST_FILE
+
+    sent = {"file": (BytesIO(content), "a.csv"), "zone": "UTC"}
+    review = desk(stocked, "pharmacist.cn02").send(SHELF, sent, status=200)
+
+    assert "The longest 50 of" in words(review.text)
+    assert len(review.data) < 200_000
 
 
 def test_records_are_listed_in_the_account_and_another_sites_are_not_found(stocked: World) -> None:
     pharmacist = desk(stocked, "pharmacist.cn02")
-    pharmacist.go_on(pharmacist.send(SHELF, sent(stocked, *HOUR_OUT), status=200))
+    pharmacist.go_on(pharmacist.send(SHELF, sent(stocked, *HOUR_OUT), status=200), RECORD)
 
     assert "CN02-T1 the shelf" in words(desk(stocked, "monitor").open(f"{SITE}/account/"))
     desk(stocked, "monitor").open(f"{SITE}/temperatures/CN02-T1/")
