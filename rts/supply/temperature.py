@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import median
 from string import ascii_letters
 from typing import Any
@@ -211,6 +211,7 @@ _CLOCK = (
 )
 _MOMENT = re.compile(rf"{_DATE}[T ,]+{_CLOCK}")
 _LETTERS = frozenset(ascii_letters)
+_VALUE = re.compile(r"[+\-\u2212]?\d+(?:[.,]\d+)?\s*(?:[°º˚]\s*[CF]|℃|℉)?$|\d+[-/.:]\d+[-/.:]\d+")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _HEADER_WITHIN = 100  # lines: loggers write about themselves first
 
@@ -244,7 +245,7 @@ def read_logger_file(content: bytes, zone: tzinfo, now: datetime) -> tuple[Readi
     moments, values = [], []
     for line, row in rows:
         cells = [row[index].strip() if index < len(row) else "" for index in (*layout.times, layout.temperature)]
-        if not any(cells[:-1]) or not cells[-1]:
+        if not cells[-1]:
             continue  # an empty line, or an event without a reading
         if any(cell.strip() for cell in row[layout.columns :]):
             raise _wrong("cells", say("Line %(line)d has more cells than the header.", line=line))
@@ -273,24 +274,50 @@ def _wrong(rule: str, message: Message) -> Refusal:
 
 
 def _rows_of(content: bytes) -> tuple[list[tuple[int, list[str]]], _Layout]:
-    """The rows below the header with their line numbers (from 1), and what the head of the file says."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings: tuple[str, ...] = ("utf-16",)
-    else:
-        encodings = ("utf-8-sig", "cp1252", "gb18030")
-    for encoding in encodings:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        for delimiter in "\t;,":
-            rows = _split(text, delimiter)
-            for index, (_, row) in enumerate(rows[:_HEADER_WITHIN]):
-                columns = _columns(row)
-                if columns:
-                    above = [" ".join(cells) for _, cells in rows[:index]]
-                    return rows[index + 1 :], _layout(row, *columns, above)
-    raise _wrong("header", say("The file has no line that names a column of times and one of temperatures."))
+    """The rows below the header with their line numbers (from 1), and what the head of the file says.
+
+    A file does not say how it is encoded: it is read so that its header can be understood, if possible with a unit.
+    """
+    is_utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    encodings = ("utf-16",) if is_utf_16 else ("utf-8-sig", "cp1252", "gb18030")
+    understood: _Table | None = None
+    for encoding, delimiter in product(encodings, "\t;,"):
+        table = _table_of(content, encoding, delimiter)
+        if table is not None and table.units:
+            return table.rows, _layout(table)
+        understood = understood or table
+    if understood is None:
+        raise _wrong("header", say("The file has no line that names a column of times and one of temperatures."))
+    return understood.rows, _layout(understood)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A file read in one way: its lines above the header, the header with its columns, and the rows below."""
+
+    above: list[str]
+    header: list[str]
+    times: list[int]
+    temperatures: list[int]
+    rows: list[tuple[int, list[str]]]
+
+    @property
+    def units(self) -> set[str]:
+        """The units that the header names, or else the lines above it."""
+        return _said([self.header[self.temperatures[0]]], _unit_of) or _said(self.above, _unit_of)
+
+
+def _table_of(content: bytes, encoding: str, delimiter: str) -> _Table | None:
+    """The file as it reads with this encoding and delimiter; None when it then has no header."""
+    try:
+        rows = _split(content.decode(encoding), delimiter)
+    except UnicodeDecodeError:
+        return None
+    for index, (_, row) in enumerate(rows[:_HEADER_WITHIN]):
+        columns = _columns(row)
+        if columns:
+            return _Table([" ".join(cells) for _, cells in rows[:index]], row, *columns, rows[index + 1 :])
+    return None
 
 
 def _split(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -302,33 +329,33 @@ def _split(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def _columns(header: Sequence[str]) -> tuple[list[int], list[int]] | None:
-    """The columns of times and of temperatures; None when the line is not a header."""
+    """The columns of times and of temperatures; None when the line is no header, which holds names and no values."""
+    if any(_VALUE.match(cell.strip()) for cell in header):
+        return None
     temperatures = [
-        index
-        for index, cell in enumerate(header)
-        if _TEMPERATURE.search(cell) and not _OTHER_QUANTITY.search(cell) and not _NUMBER.fullmatch(cell.strip())
+        index for index, cell in enumerate(header) if _TEMPERATURE.search(cell) and not _OTHER_QUANTITY.search(cell)
     ]
     times = [index for index, cell in enumerate(header) if _TIME.search(cell) and index not in temperatures]
     return (times, temperatures) if times and temperatures else None
 
 
-def _layout(header: Sequence[str], times: list[int], temperatures: list[int], above: list[str]) -> _Layout:
+def _layout(table: _Table) -> _Layout:
+    header, times, temperatures = table.header, list(table.times), table.temperatures
     if len(temperatures) > 1:
         raise _wrong("columns", say("The file has several columns of temperatures. Export one probe at a time."))
     if len(times) == 2 and _ONLY_DATE.search(header[times[1]]) and not _ONLY_DATE.search(header[times[0]]):
         times.reverse()
     if len(times) > 2 or (len(times) == 2 and not _ONLY_DATE.search(header[times[0]])):
         raise _wrong("columns", say("The file has several columns of times. Export one, in the local time or UTC."))
-    units = _said([header[temperatures[0]]], _unit_of) or _said(above, _unit_of)
-    if len(units) != 1:
+    if len(table.units) != 1:
         raise _wrong("unit", say("The file does not say whether its temperatures are in °C or °F."))
-    zones = _said([header[index] for index in times], _zone_of) or _said(above, _zone_of)
+    zones = _said([header[index] for index in times], _zone_of) or _said(table.above, _zone_of)
     if len(zones) > 1:
         raise _wrong("zone", say("The file names several time zones."))
     spelled = re.sub("[^dmy]+", "", " ".join(header[index] for index in times).lower().replace("time", ""))
     order = next((name for name in ("dmy", "mdy") if re.search(f"{name[0]}+{name[1]}+{name[2]}+", spelled)), "")
     columns = max(index for index, cell in enumerate(header) if cell.strip()) + 1
-    return _Layout(tuple(times), temperatures[0], columns, units.pop(), next(iter(zones), None), order)
+    return _Layout(tuple(times), temperatures[0], columns, table.units.pop(), next(iter(zones), None), order)
 
 
 def _said(texts: Iterable[str], of: Callable[[str], set[Any]]) -> set[Any]:

@@ -68,19 +68,41 @@ TWO = [("2026-03-01 02:00:00", "5.20"), ("2026-03-01 02:10:00", "-5.30")]
         "Serial;12345\nUnit;°C\nTime zone;UTC+8\n\ntime;temperature\n2026-03-01 10:10;-5.3\n2026-03-01 10:00;5.2\n",
         '"Plot Title: box 7"\n"#","Date Time, GMT+08:00","Temp, °C (LGR S/N: 1)"\n1,2026-03-01 10:00,5.2\n'
         "2,2026-03-01 10:10,-5.3\n",
+        "Start time,2026-02-28 09:00,Max temp,8.0 °C\nTime,Temp °C\n2026-03-01 10:00,5.2\n2026-03-01 10:10,-5.3\n",
         "time,temp (°F)\n2026-03-01T02:00:00Z,41.36\n2026-03-01T10:10:00+08:00,22.46\n",
         "\ufefftime,temp °C\n2026-03-01 10:00,5.2\n2026-03-01 10:00,5.2\n2026-03-01 10:10,-5.3\n",
     ],
-    ids=["plain", "semicolon", "chinese", "dotted", "two-columns", "header-spells", "head", "hobo", "zones", "twice"],
+    ids=[
+        "plain",
+        "semicolon",
+        "chinese",
+        "dotted",
+        "two-columns",
+        "header-spells",
+        "head",
+        "hobo",
+        "summary-above",
+        "zones",
+        "twice",
+    ],
 )
 @pytest.mark.requirement("SHIP-05")
 def test_files_of_common_loggers_are_read(text: str) -> None:
     assert read(text) == TWO
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252", "gb18030"])
-def test_the_encodings_of_loggers_are_read(encoding: str) -> None:
-    head = "时间,温度(℃)" if encoding == "gb18030" else "time,temp °C"
+@pytest.mark.parametrize(
+    ("encoding", "head"),
+    [
+        ("utf-8", "time,temp °C"),
+        ("utf-16", "time,temp °C"),
+        ("cp1252", "time,temp °C"),
+        ("gb18030", "时间,温度(℃)"),
+        ("gb18030", "Time,Temp(℃)"),
+        ("gb18030", "时间,温度(C)"),
+    ],
+)
+def test_the_encodings_of_loggers_are_read(encoding: str, head: str) -> None:
     content = f"{head}\n2026-03-01 10:00,5.2\n2026-03-01 10:10,-5.3\n".encode(encoding)
 
     assert [str(one.celsius) for one in read_logger_file(content, SHANGHAI, NOW)] == ["5.20", "-5.30"]
@@ -100,6 +122,7 @@ def test_the_encodings_of_loggers_are_read(encoding: str) -> None:
         ("time,temp °C\n2026-03-01 10:00,5\n2026-03-01 10:00,5\n", "readings"),
         ("time,temp °C\n2026-03-01 10:00,5\nyesterday,5\n", "time"),
         ("time,temp °C\n2026-03-01 10:00,5\n2026-02-30 10:00,5\n", "time"),
+        ("time,temp °C\n2026-03-01 10:00,5\n,5\n2026-03-01 10:20,5\n", "time"),
         ("time,temp °C\n2026-03-01 10:00,5\n2026-03-01 25:00,5\n", "time"),
         ("time,temp °C\n2026-03-01 10:00 AM,5\n2026-03-01 13:00 PM,5\n", "time"),
         ("time,temp °C\n2026-03-01 10:00,5\n2026-03-01 10:10,Err\n", "value"),
@@ -115,6 +138,31 @@ def test_the_encodings_of_loggers_are_read(encoding: str) -> None:
 )
 def test_what_is_ambiguous_or_wrong_is_refused_by_name(text: str, rule: str) -> None:
     assert refused(text) == (f"logger.{rule}",)
+
+
+ROWS = st.lists(
+    st.text(st.sampled_from('0123456789-/.:,; TZ+APM°CFMar\n"\u2212'), max_size=40)
+    | st.sampled_from(["2026-03-01 10:00,5", "01/13/2026 1:00 PM;5,2", "2026-03-01T02:00:00Z\t-1"]),
+    max_size=8,
+)
+
+
+@given(st.sampled_from(["time,temp °C", "Date;Time;Temp (F)", "Time (UTC+8)\tcelsius", "time,temp"]), ROWS)
+def test_whatever_a_file_holds_it_is_read_or_refused(head: str, rows: list[str]) -> None:
+    content = "\n".join([head, *rows]).encode()
+    try:
+        readings = read_logger_file(content, SHANGHAI, NOW)
+    except Refusal:
+        return
+    moments = [reading.at for reading in readings]
+    assert moments == sorted(set(moments))
+    assert moments[-1] <= NOW
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_table_are_refused(content: bytes) -> None:
+    with pytest.raises(Refusal):
+        read_logger_file(content, SHANGHAI, NOW)
 
 
 def test_a_reading_of_this_very_moment_is_not_in_the_future() -> None:
