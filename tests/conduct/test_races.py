@@ -18,6 +18,7 @@ from rts.access.actor import Actor, service
 from rts.conduct.preparing_visits import PrepareVisit
 from rts.conduct.putting_in_force import PutInForce
 from rts.conduct.randomising import RandomiseSubject, randomise_subject
+from rts.conduct.recording_temperatures import RecordTemperatures
 from rts.conduct.releasing_lots import ReleaseLot, release_lot
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
 from rts.conduct.screening import FailScreening
@@ -45,6 +46,7 @@ PREPARE = "rts.conduct.preparing_visits:prepare_visit"
 REQUEST = "rts.conduct.requesting_shipments:request_shipment"
 RELEASE = "rts.conduct.releasing_lots:release_lot"
 PASS_GATE = "rts.conduct.site_gates:pass_gate"
+RECORD = "rts.conduct.recording_temperatures:record_temperatures"
 PUT = "rts.conduct.putting_in_force:put_in_force"
 STRATUM = "SLEDAI-HIGH.STEROID-LOW"
 
@@ -383,3 +385,40 @@ def test_without_locks_two_depots_do_meet_on_one_number(world: World) -> None:
     lost = {"sqlite": "store.unavailable", "postgresql": "store.constraint"}[world.store.engine.dialect.name]
     assert answers == ["done", lost]
     assert world.shipments("requested") == ["S00003"]
+
+
+def _two_loggers(world: World) -> list[Request]:
+    """Two files of a logger of one shelf, each of 40 minutes out of range, an hour between them."""
+    world.clock.advance(timedelta(days=1))
+    kits = tuple(world.kit_types_on_the_shelf("CN02"))
+    found = []
+    for hours in (1, 3):
+        start = world.clock.now() - timedelta(hours=hours)
+        times = [(place, "31" if 0 < place < 5 else "20") for place in range(6)]
+        lines = [f"{start + timedelta(minutes=10 * place):%Y-%m-%d %H:%M},{degrees}" for place, degrees in times]
+        file = "\n".join(["time (UTC),temp (C)", *lines]).encode()
+        command = RecordTemperatures("SIRIUS", "CN02", "", kits, file, "UTC")
+        found.append(Request(RECORD, world.who("pharmacist.cn02"), command))
+    return found
+
+
+@pytest.mark.requirement("SHIP-05")
+def test_of_two_loggers_read_at_once_the_second_adds_to_the_first(world: World) -> None:
+    first, second = _two_loggers(world)
+
+    answers = race(world, [first], [second], meet_after="rts.conduct.recording_temperatures:check_temperatures")
+
+    assert answers == ["done", "done"]
+    assert world.kit_types_on_the_shelf("CN02") == {}
+
+
+def test_without_locks_two_loggers_do_meet(world: World) -> None:
+    first, second = _two_loggers(world)
+
+    answers = race(
+        world, [first], [second], locked=False, meet_after="rts.conduct.recording_temperatures:check_temperatures"
+    )
+
+    lost = {"sqlite": "store.unavailable", "postgresql": "store.constraint"}[world.store.engine.dialect.name]
+    assert sorted(answers) == sorted(["done", lost])
+    assert world.kit_types_on_the_shelf("CN02") != {}
