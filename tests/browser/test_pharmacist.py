@@ -100,9 +100,12 @@ def test_stock_and_the_life_of_a_kit_can_be_read_by_everyone_at_any_width(
 
 
 @pytest.mark.requirement("SHIP-05")
-def test_the_logger_of_the_shelf_is_read_from_its_file(world: World, address: str, browser_page: Page) -> None:
+@pytest.mark.parametrize("screen", ["browser_page", "phone_page"])
+def test_the_logger_of_the_shelf_is_read_from_its_file(
+    world: World, address: str, screen: str, request: pytest.FixtureRequest
+) -> None:
     world.clock.advance(timedelta(days=1))
-    now, page = world.clock.now(), browser_page
+    now, page = world.clock.now(), request.getfixturevalue(screen)
     lines = ["time (UTC, DD.MM.YYYY);temperature (°C)"]
     for place in range(145):
         degrees = "31,4" if 40 <= place < 60 else f"{18 + place % 7},5"
