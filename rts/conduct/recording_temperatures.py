@@ -23,7 +23,7 @@ from rts.store.exposures import is_too_long, out_of_range, periods_of_kits, stor
 from rts.store.ledger import Change, apply
 from rts.store.tables import Dispensing, Kit, KitExposure, KitMove, Shipment, TemperatureRecord
 from rts.store.transaction import Transaction
-from rts.supply.kits import ON_HAND, KitState, Move
+from rts.supply.kits import KEPT_AT_SITE, KitState, Move
 from rts.supply.temperature import (
     Period,
     Reading,
@@ -79,8 +79,8 @@ class ExposedKit:
 
     @property
     def goes_into_quarantine(self) -> bool:
-        """Whether it leaves the shelf, or the place where it was set aside, because of this."""
-        return self.too_long and self.kit.state in {KitState.AVAILABLE, KitState.ASSIGNED}
+        """Whether it leaves the shelf, the place where it was set aside, or those recalled, because of this."""
+        return self.too_long and self.kit.state in KEPT_AT_SITE - {KitState.QUARANTINED}
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _kits_beside(tx: Transaction, place: Place, command: RecordTemperatures) -> 
     numbers = sorted({normal_number(number) for number in command.kits} - {""})
     if not numbers:
         raise refuse("invalid", "kits.none", say("Choose at least one kit."), "kits")
-    statement = select(Kit).where(Kit.site_id == place.site.id, Kit.state.in_(ON_HAND), Kit.number.in_(numbers))
+    statement = select(Kit).where(Kit.site_id == place.site.id, Kit.state.in_(KEPT_AT_SITE), Kit.number.in_(numbers))
     found = {kit.number: kit for kit in tx.session.scalars(statement)}
     failed = [
         FailedRule("kit.not_on_hand", say("Kit %(kit)s is not on hand at this site.", kit=number), "kits")

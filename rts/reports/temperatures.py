@@ -12,7 +12,7 @@ from rts.reports.people import Name, printed_names
 from rts.store.exposures import out_of_range, periods_of_kits, rules_of, summary_of
 from rts.store.tables import Kit, KitExposure, Shipment, Site, TemperatureRecord, Trial
 from rts.store.transaction import Transaction
-from rts.supply.kits import ON_HAND
+from rts.supply.kits import KEPT_AT_SITE
 from rts.supply.temperature import Reading, Summary, periods_since, readings_written, time_out_of_range
 from rts.trial.definition import StorageRules
 
@@ -141,6 +141,8 @@ def _view(tx: Transaction, record: TemperatureRecord) -> RecordView:
 
 
 def kits_on_hand(tx: Transaction, site: Site) -> list[tuple[str, str]]:
-    """Number and state of every kit on hand at `site`, by number."""
-    statement = select(Kit.number, Kit.state).where(Kit.site_id == site.id, Kit.state.in_(ON_HAND)).order_by(Kit.number)
+    """Number and state of every kit that lies at `site` and may come into use, by number."""
+    statement = (
+        select(Kit.number, Kit.state).where(Kit.site_id == site.id, Kit.state.in_(KEPT_AT_SITE)).order_by(Kit.number)
+    )
     return [(number, state) for number, state in tx.session.execute(statement)]

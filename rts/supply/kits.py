@@ -81,6 +81,9 @@ class Move(StrEnum):
 
 ON_HAND = frozenset({KitState.AVAILABLE, KitState.ASSIGNED, KitState.QUARANTINED})
 
+KEPT_AT_SITE = ON_HAND | {KitState.RECALLED}
+"""A kit in one of these states lies at its site and may come into use, if only once a recall is lifted."""
+
 MAY_BE_DESTROYED = frozenset({KitState.RETURNED, KitState.EXPIRED, KitState.DAMAGED, KitState.REJECTED})
 """A kit in one of these states is of no further use and lies where it can be destroyed."""
 
@@ -97,7 +100,11 @@ MOVES: dict[Move, tuple[frozenset[KitState], KitState]] = {
     Move.RECEIVE_MISSING: (frozenset({KitState.IN_TRANSIT}), KitState.MISSING),
     Move.RECEIVE_EXCURSION: (frozenset({KitState.IN_TRANSIT}), KitState.QUARANTINED),
     Move.LOSE_IN_TRANSIT: (frozenset({KitState.IN_TRANSIT}), KitState.LOST_IN_TRANSIT),
-    Move.QUARANTINE: (frozenset({KitState.AVAILABLE, KitState.ASSIGNED}), KitState.QUARANTINED),
+    # A recalled kit too: should the recall be lifted, it stays in quarantine until quality has decided.
+    Move.QUARANTINE: (
+        frozenset({KitState.AVAILABLE, KitState.ASSIGNED, KitState.RECALLED}),
+        KitState.QUARANTINED,
+    ),
     Move.RELEASE_FROM_QUARANTINE: (frozenset({KitState.QUARANTINED}), KitState.AVAILABLE),
     Move.REJECT: (
         frozenset({KitState.QUARANTINED, KitState.RECALLED, KitState.RECALLED_IN_DEPOT}),

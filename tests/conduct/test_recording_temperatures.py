@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from rts.conduct.deciding_quarantine import DecideQuarantine, decide_quarantine
 from rts.conduct.preparing_visits import PrepareVisit, prepare_visit
+from rts.conduct.recalling_lots import EndRecall, RecallLot, end_recall, recall_lot
 from rts.conduct.receiving_shipments import ReceiveShipment, receive_shipment
 from rts.conduct.recording_temperatures import RecordTemperatures, record_temperatures
 from rts.conduct.requesting_shipments import RequestShipment, request_shipment
@@ -157,6 +158,17 @@ def test_a_kit_set_aside_is_taken_back_and_another_is_given_for_the_visit(stocke
     stocked.do(prepare_visit, PHARMACIST, PrepareVisit("SIRIUS", subject, "W0"))
     other = stocked.dispense(subject, "W0")
     assert other != kit
+    assert run_checks(stocked.store) == []
+
+
+def test_a_recalled_kit_that_was_too_warm_stays_in_quarantine_when_the_recall_is_lifted(stocked: World) -> None:
+    one, *others = shelf(stocked)
+    stocked.do(recall_lot, "quality", RecallLot("SIRIUS", "BL-2601", "order 1", "a label may come off"))
+
+    record(stocked, [one], *LONGER_OUT)
+    stocked.do(end_recall, "quality", EndRecall("SIRIUS", "BL-2601", "lifted", "QA 2"))
+
+    assert (shelf(stocked, "quarantined"), shelf(stocked)) == ([one], others)
     assert run_checks(stocked.store) == []
 
 

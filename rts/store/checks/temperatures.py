@@ -12,10 +12,10 @@ from rts.store.audit_verification import Finding
 from rts.store.checks.view import View
 from rts.store.exposures import is_too_long, out_of_range, rules_of, summary_of
 from rts.store.tables import KitExposure, TemperatureRecord
-from rts.supply.kits import KitState
+from rts.supply.kits import KEPT_AT_SITE, KitState
 from rts.supply.temperature import Period, periods_since, time_out_of_range
 
-_ON_A_SHELF = {KitState.AVAILABLE, KitState.ASSIGNED}
+_READY = KEPT_AT_SITE - {KitState.QUARANTINED}
 
 
 def kits_exposed_for_too_long_were_held(view: View) -> Iterator[Finding]:
@@ -58,4 +58,4 @@ def _was_left(view: View, exposure: KitExposure) -> bool:
     moves = view.moves.get(exposure.kit_id, [])
     state = moves[exposure.moves - 1].to_state if 0 < exposure.moves <= len(moves) else KitState.PACKED
     following = moves[exposure.moves].to_state if exposure.moves < len(moves) else ""
-    return state in _ON_A_SHELF or (state == KitState.IN_TRANSIT and following in _ON_A_SHELF)
+    return state in _READY or (state == KitState.IN_TRANSIT and following in _READY)
