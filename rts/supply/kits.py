@@ -182,7 +182,7 @@ class BrokenIdentity(Sealed):
 
 
 _RECEIPTS = frozenset({Move.RECEIVE_GOOD, Move.RECEIVE_DAMAGED, Move.RECEIVE_EXCURSION})
-_AT_SITE = ON_HAND | {KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, KitState.REJECTED, KitState.RECALLED}
+_SITE_FATES = frozenset({KitState.EXPIRED, KitState.DAMAGED, KitState.LOST, KitState.REJECTED})
 _LOST_ON_THE_WAY = frozenset({KitState.IN_TRANSIT, KitState.LOST_IN_TRANSIT, KitState.MISSING})
 
 
@@ -214,7 +214,7 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
                 side[identity, place, kit_type] += 1
 
     for steps in history.values():
-        released = arrived = dispensed = False
+        released = dispensed = False
         for row in steps:
             if row.move is Move.RELEASE_LOT:
                 released = True
@@ -222,7 +222,6 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
             elif row.move is Move.SHIP:
                 count(left, "sent", row)
             elif row.move in _RECEIPTS:
-                arrived = True
                 count(right, "sent", row)
                 count(left, "received", row)
             elif row.move is Move.DISPENSE:
@@ -233,8 +232,12 @@ def conservation(rows: Iterable[LedgerRow]) -> list[BrokenIdentity]:
         last = until_its_end[-1]
         if last.state in _LOST_ON_THE_WAY:
             count(right, "sent", last)
-        # A kit that expires or is recalled in the depot has never been at a site; one damaged on receipt has.
-        if arrived and last.state in _AT_SITE and not dispensed:
+        before = until_its_end[-2].state if len(until_its_end) > 1 else KitState.PACKED
+        # A kit that expires or is rejected in the depot has never been at a site; one damaged on receipt has.
+        at_site = last.state in KEPT_AT_SITE or (
+            last.state in _SITE_FATES and (before in KEPT_AT_SITE or last.move is Move.RECEIVE_DAMAGED)
+        )
+        if at_site and not dispensed:
             count(right, "received", last)
         never_released = last.state is KitState.PACKED or (last.state is KitState.EXPIRED and not released)
         if not dispensed and not never_released:
