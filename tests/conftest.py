@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("rts", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("rts")
 
+MEMORY = Path("/dev/shm")  # noqa: S108  a file system, in which every name is made by tempfile
+ROOM = 4 * 2**30
+
 POSTGRESQL_HOME = pytest.StashKey[Path]()
 
 sqlite_and_postgresql = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
@@ -29,7 +34,15 @@ sqlite_and_postgresql = ["sqlite", pytest.param("postgresql", marks=pytest.mark.
 def pytest_configure(config: pytest.Config) -> None:
     """The session's first process makes the folder in which its workers find, or start, the one PostgreSQL server."""
     worker = getattr(config, "workerinput", None)
+    if worker is None and "TMPDIR" not in os.environ and _has_room(MEMORY):
+        # Databases are written through to the disk at every commit; in memory that costs nothing. Workers inherit it.
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
     config.stash[POSTGRESQL_HOME] = Path(worker["postgresql_home"]) if worker else postgresql.make_home()
+
+
+def _has_room(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM
 
 
 @pytest.hookimpl(optionalhook=True)

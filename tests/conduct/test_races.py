@@ -307,7 +307,7 @@ def test_the_events_of_two_deeds_at_once_follow_each_other_in_the_chain(world: W
         for site in ("CN04", "CN05")
     )
 
-    answers = race(world, first, second, locked=locked, meet_after="rts.store.audit:_locked_head")
+    answers = race(world, first, second, locked=locked, meet_after="rts.store.audit:locked_head")
 
     if locked:
         assert answers == ["done", "done"]
