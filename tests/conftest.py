@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -98,6 +98,27 @@ def _umask_outlives_no_test() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _statements_are_compiled_once() -> Iterator[None]:
+    """All engines of one kind share a dialect and what it has compiled: each test opens its own, and would else compile
+    every statement of the service anew.
+    """
+    from rts.store import database
+
+    make, firsts = database.create_engine, {}
+
+    def create_engine(url: Any, **options: Any) -> Any:
+        engine = make(url, **options)
+        first = firsts.setdefault(engine.dialect.name, engine)
+        engine.dialect = engine.pool._dialect = first.dialect
+        engine._compiled_cache = first._compiled_cache
+        return engine
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(database, "create_engine", create_engine)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -330,7 +330,11 @@ def tell(story: Story, settings: Settings) -> None:
     story.do(recall_lot, "quality", RecallLot(trial, "BL-2601", "", ""))
     story.do(recall_lot, "quality", RecallLot(trial, "BL-2601", "Recall order 1", "a label may come off"))
     story.receive("good", "damaged")
-    story.doors.walk("quality", story.at(Role.PHARMACIST, second).name)
+    for person, page in (
+        ("quality", "supply/lots/BL-2601/"),
+        (f"pharmacist.{second.lower()}", f"sites/{second}/account/"),
+    ):
+        story.doors.get(person, f"/trials/{trial}/{page}")
     for how in ("", "lifted", "lifted"):
         story.do(end_recall, "quality", EndRecall(trial, "BL-2601", how, "QA 9"))
 
