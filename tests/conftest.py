@@ -34,8 +34,10 @@ sqlite_and_postgresql = ["sqlite", pytest.param("postgresql", marks=pytest.mark.
 def pytest_configure(config: pytest.Config) -> None:
     """The session's first process makes the folder in which its workers find, or start, the one PostgreSQL server."""
     worker = getattr(config, "workerinput", None)
-    if worker is None and "TMPDIR" not in os.environ and _has_room(MEMORY):
+    measured = config.getoption("markexpr") == "bench"
+    if worker is None and not measured and "TMPDIR" not in os.environ and _has_room(MEMORY):
         # Databases are written through to the disk at every commit; in memory that costs nothing. Workers inherit it.
+        # What is measured stays on the disk, as it will in use.
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
     config.stash[POSTGRESQL_HOME] = Path(worker["postgresql_home"]) if worker else postgresql.make_home()

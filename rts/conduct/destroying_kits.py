@@ -148,9 +148,13 @@ def place_of_destruction(tx: Transaction, destruction: Destruction) -> Site | De
 
 def today_at(tx: Transaction, trial: Trial, place: Site | Depot) -> date:
     """The local date at a site or depot."""
+    return local_date(tx.now, _time_zone(tx, trial, place))
+
+
+def _time_zone(tx: Transaction, trial: Trial, place: Site | Depot) -> str:
     if isinstance(place, Site):
-        return place_of(tx, place).today
-    return local_date(tx.now, definitions.of_depots(tx, trial)[place.code].time_zone)
+        return place_of(tx, place).facts.time_zone
+    return definitions.of_depots(tx, trial)[place.code].time_zone
 
 
 def check_record(tx: Transaction, trial: Trial, destruction: Destruction, command: RecordDestruction) -> None:
@@ -162,12 +166,7 @@ def check_record(tx: Transaction, trial: Trial, destruction: Destruction, comman
     failed = []
     if not command.certificate.strip():
         failed.append(FailedRule("certificate.missing", say("Name the certificate of destruction."), "certificate"))
-    time_zone = (
-        place_of(tx, place).facts.time_zone
-        if isinstance(place, Site)
-        else definitions.of_depots(tx, trial)[place.code].time_zone
-    )
-    authorised_on = local_date(destruction.authorised_at, time_zone)
+    authorised_on = local_date(destruction.authorised_at, _time_zone(tx, trial, place))
     if not authorised_on <= command.destroyed_on <= today_at(tx, trial, place):
         message = say(
             "Destruction was authorised on %(day)s: it took place on a day from then to today.",

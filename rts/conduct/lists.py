@@ -26,7 +26,7 @@ from rts.trial.versions import allocate_alike
 from rts.vault.entries import EntryContext
 from rts.vault.entries import ListEntry as SealedEntry
 from rts.vault.list_file import ListFile as SealedFile
-from rts.vault.list_file import Manifest, open_inputs
+from rts.vault.list_file import Manifest, list_path, open_inputs
 from rts.vault.vault import Opener
 
 MEANINGS = {
@@ -99,7 +99,7 @@ def read_file(tx: Transaction, trial: Trial, found: ListFile) -> SealedFile:
     """The sealed file of a recorded list, unchanged since it was sealed. Raises Refusal for another trial, purpose,
     list or digest.
     """
-    sealed = SealedFile.read(tx.store.lists / trial.code / f"{found.list_id}.rtslist", found.file_digest)
+    sealed = SealedFile.read(list_path(tx.store.lists, trial.code, found.list_id), found.file_digest)
     manifest = sealed.manifest
     if (manifest.trial, manifest.list_id) != (trial.code, found.list_id):
         raise refuse("invalid", "list.other", say("The file is of another trial or list."), "list_id")

@@ -27,7 +27,7 @@ from rts.store.tables import DefinitionVersion, ListFile, ListSpecification, Tri
 from rts.store.transaction import Transaction
 from rts.trial.definition import KitListPlan, RestrictedDefinition, SubjectListPlan
 from rts.vault.entries import ListEntry
-from rts.vault.list_file import Manifest, write_list_file
+from rts.vault.list_file import Manifest, list_path, write_list_file
 from rts.vault.vault import Opener
 
 SEED_BYTES = 32
@@ -80,7 +80,7 @@ def ready_plan(tx: Transaction, actor: Actor, trial_code: str, plan_id: str, ope
         tx.session.scalar(select(func.count()).where(ListFile.trial_id == trial.id, ListFile.plan_id == plan_id)) or 0
     )
     list_id = plan_id if earlier == 0 else f"{plan_id}-{earlier + 1}"
-    while any((tx.store.lists / trial.code / f"{list_id}{suffix}").exists() for suffix in (".rtslist", ".keys")):
+    while (path := list_path(tx.store.lists, trial.code, list_id)).exists() or path.with_suffix(".keys").exists():
         # A file without a row: a generation that crashed after writing it. It counts as one and is never overwritten.
         earlier += 1
         list_id = f"{plan_id}-{earlier + 1}"

@@ -15,6 +15,7 @@ from rts.store.transaction import Transaction
 from rts.trial.definition import RestrictedDefinition
 from rts.trial.procedures import Minimisation
 from rts.vault.allocations import allocation_context, seal_allocation, write_allocation_file
+from rts.vault.list_file import list_path
 from rts.vault.vault import Opener
 
 _EARLIER = (
@@ -60,6 +61,6 @@ def allocate_by_tape(
     context = allocation_context(manifest_digest(entry.list), entry.position)
     sealed = seal_allocation(tx.store.vault, key_from_text(entry.list.data_key), context, record)
     tx.insert(MinimisedAllocation, [{"entry_id": entry.id, "record": sealed.box}])
-    path = tx.store.lists / place.site.trial.code / f"{entry.list.list_id}.rtslist"
+    path = list_path(tx.store.lists, place.site.trial.code, entry.list.list_id)
     write_allocation_file(path, opened.number, sealed.box)
     return allocated.arm

@@ -196,12 +196,6 @@ def detail_shown(action: str, detail: AuditDetail | None) -> dict[str, Any] | No
     return facts or None
 
 
-def safe_cell(value: object) -> str:
-    """`value` as a spreadsheet cell that is never taken for a formula (OWASP: CSV injection)."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} else text
-
-
 def _conditions(tx: Transaction, trial: Trial | None, wanted: Wanted, zone: str) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     for kind, code in (("subject", wanted.subject), ("kit", wanted.kit), ("shipment", wanted.shipment)):

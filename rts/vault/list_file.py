@@ -83,6 +83,11 @@ class ListFileFacts:
     key: WrappedKey
 
 
+def list_path(directory: Path, trial: str, list_id: str) -> Path:
+    """Where the sealed file of a list is kept; its keys file has the same name, ending in `.keys`."""
+    return directory / trial / f"{list_id}.rtslist"
+
+
 def write_list_file(
     directory: Path,
     manifest: Manifest,
@@ -103,7 +108,7 @@ def write_list_file(
     key = vault.new_data_key(key_context(manifest.trial, manifest.list_id))
     keys = render_keys(keys_for(vault, manifest.trial, manifest.list_id, key, people))
     content, manifest_digest = _seal(manifest, entries, inputs, vault, key)
-    path = directory / manifest.trial / f"{manifest.list_id}.rtslist"
+    path = list_path(directory, manifest.trial, manifest.list_id)
     keys_path = path.with_suffix(".keys")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,10 +32,9 @@ from rts.reports.accountability import (
     site_destructions,
 )
 from rts.reports.temperatures import records_of_site
-from rts.store.tables import Depot
 from rts.web.forms import Entered
 from rts.web.guard import Pages, actor, store
-from rts.web.here import may, site_here
+from rts.web.here import depot_here, may, site_here
 from rts.web.language import gettext as _
 from rts.web.language import sentence
 from rts.web.paging import PAGE_SIZE, page_asked_for, page_of
@@ -187,17 +186,12 @@ def _document(entered: Entered) -> str:
     return required(entered, "document", "document.missing", say("Name the document that authorises it."))
 
 
-def _depot_here(tx: Any) -> Depot:
-    found: Depot = tx.session.get_one(Depot, g.depot.id)
-    return found
-
-
 @pages.page("/trials/<trial>/depots/<depot>/destructions/", Permission.DEPOT_VIEW)
 def at_depot(trial: str, depot: str) -> str:
     """Kits of no further use in a depot, and what was destroyed there."""
     with store().transaction() as tx:
-        rows = depot_destructions(tx, _depot_here(tx))
-        kits = destroyable_at_depot(tx, _depot_here(tx))
+        rows = depot_destructions(tx, depot_here(tx))
+        kits = destroyable_at_depot(tx, depot_here(tx))
     return render_template(
         "accountability/at_depot.html",
         rows=rows,
@@ -215,7 +209,7 @@ def at_depot(trial: str, depot: str) -> str:
 def authorise_at_depot(trial: str, depot: str) -> Answer:
     """Authorise the destruction of kits that a depot keeps."""
     with store().transaction() as tx:
-        offered = destroyable_at_depot(tx, _depot_here(tx))[:MOST_AT_ONCE]
+        offered = destroyable_at_depot(tx, depot_here(tx))[:MOST_AT_ONCE]
 
     def command_of(entered: Entered) -> AuthoriseDestruction:
         return AuthoriseDestruction(
@@ -229,7 +223,7 @@ def authorise_at_depot(trial: str, depot: str) -> Answer:
         command_of,
         lambda done: url_for("accountability.at_depot", trial=trial, depot=depot, authorised=done.ids["destruction"]),
         {"offered": offered, "broken": (), "trial": trial, "site": "", "depot": depot, "back_url": back_url},
-        check=lambda tx, command: check_authorisation(tx, _depot_here(tx), command),
+        check=lambda tx, command: check_authorisation(tx, depot_here(tx), command),
     )
 
 

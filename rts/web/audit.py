@@ -25,7 +25,6 @@ from rts.reports.audit_trail import (
     EventRow,
     Wanted,
     event_page,
-    safe_cell,
     whole_trail,
     zone_of,
 )
@@ -41,6 +40,7 @@ from rts.web.audit_words import action_word, action_words, changes_of, facts_of,
 from rts.web.forms import Entered, new_key, run
 from rts.web.guard import Pages, actor, store
 from rts.web.rooms import role_name
+from rts.web.saving import safe_cell
 
 pages = Pages("audit", __name__)
 

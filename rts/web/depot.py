@@ -13,10 +13,9 @@ from rts.conduct.sending_shipments import ShipShipment, check_dispatch, ship_shi
 from rts.randomisation.numbers import normal_number
 from rts.refusal import FailedRule, Refusal, say
 from rts.reports import depot as reports
-from rts.store.tables import Depot
 from rts.web.forms import STATUS, new_key, run
 from rts.web.guard import Pages, actor, store
-from rts.web.here import shipment_here
+from rts.web.here import depot_here, shipment_here
 from rts.web.language import gettext as _
 from rts.web.paging import PAGE_SIZE, page_of
 from rts.web.reviewed import Answer, required, reviewed_deed
@@ -45,7 +44,7 @@ def may_ship() -> bool:
 def home(trial: str, depot: str) -> str:
     """What the depot must do now."""
     with store().transaction() as tx:
-        found = reports.depot_today(tx, g.trial, tx.session.get_one(Depot, g.depot.id))
+        found = reports.depot_today(tx, g.trial, depot_here(tx))
     tasks = []
     for row in found.waiting:
         is_late, is_today = row.ship_on < found.today, row.ship_on == found.today
@@ -74,7 +73,7 @@ def shipments(trial: str, depot: str) -> str:
     state = request.args.get("state", "")
     states = (state,) if state in shipment_states() else ()
     with store().transaction() as tx:
-        here = tx.session.get_one(Depot, g.depot.id)
+        here = depot_here(tx)
         page = page_of(reports.count_shipments(tx, g.trial, depot=here, states=states))
         rows = reports.shipment_rows(tx, g.trial, depot=here, states=states, page=page["number"], size=PAGE_SIZE)
     return render_template(
@@ -86,7 +85,7 @@ def shipments(trial: str, depot: str) -> str:
 def stock(trial: str, depot: str) -> str:
     """What lies in the depot, by blinded lot."""
     with store().transaction() as tx:
-        rows = reports.lot_rows(tx, g.trial, tx.session.get_one(Depot, g.depot.id))
+        rows = reports.lot_rows(tx, g.trial, depot_here(tx))
     return render_template("depot/stock.html", rows=rows)
 
 

@@ -1,4 +1,4 @@
-"""The site, subject or shipment that a page's URL names, in the page's own transaction; and what may be done there."""
+"""What a page's URL names (site, depot, subject, shipment), in the page's own transaction; what may be done there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import g
 from sqlalchemy.orm import joinedload
 
 from rts.access.permissions import Permission
-from rts.store.tables import Shipment, Site, Subject
+from rts.store.tables import Depot, Shipment, Site, Subject
 from rts.store.transaction import Transaction
 from rts.web.guard import actor
 
@@ -19,6 +19,11 @@ def may(permission: Permission) -> bool:
 def site_here(tx: Transaction) -> Site:
     """The site this page is about."""
     return tx.session.get_one(Site, g.site.id, options=[joinedload(Site.trial)])
+
+
+def depot_here(tx: Transaction) -> Depot:
+    """The depot this page is about."""
+    return tx.session.get_one(Depot, g.depot.id)
 
 
 def subject_here(tx: Transaction) -> Subject:

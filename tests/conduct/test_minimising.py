@@ -280,10 +280,13 @@ def test_a_tape_is_gone_on_from_by_another_when_it_is_used_up(database_url: str,
         world.supply("CN02", "CN03")
         damage(world.store.engine, "DELETE FROM list_entry WHERE position > 1 AND list_id = 1")
 
-        numbers = [number_of(world, world.randomise("CN02")) for _ in range(3)]
+        subjects = [world.randomise("CN02") for _ in range(3)]
 
+        numbers = [number_of(world, subject) for subject in subjects]
         assert [number[0] for number in numbers] == ["R", "S", "S"]
-        assert [offline(world, name).arm_of(number) for name, number in zip((PLAN, "SIRIUS-R2"), numbers, strict=False)]
+        tapes = [offline(world, name) for name in (PLAN, "SIRIUS-R2", "SIRIUS-R2")]
+        arms = [tape.arm_of(number) for tape, number in zip(tapes, numbers, strict=True)]
+        assert dict(zip(subjects, arms, strict=True)) == arms_recorded(world)
         found = records(world)
         assert [sum(record["counts"]["site"].values()) for record in found] == [0, 1, 2]
 

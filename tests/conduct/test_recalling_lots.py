@@ -40,9 +40,9 @@ def states(world: World) -> Counter[str]:
         return Counter(tx.session.scalars(select(Kit.state).where(Kit.blinded_lot_id == lot.id)))
 
 
-def trace(world: World, **wanted: str) -> LotTrace:
+def trace(world: World, *, place: str = "", state: str = "", text: str = "") -> LotTrace:
     with world.store.transaction() as tx:
-        return trace_lot(tx, lot_named(tx, tx.trial("SIRIUS"), LOT), **wanted)  # type: ignore[arg-type]
+        return trace_lot(tx, lot_named(tx, tx.trial("SIRIUS"), LOT), place=place, state=state, text=text)
 
 
 @pytest.mark.requirement("SHIP-08")

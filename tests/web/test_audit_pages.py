@@ -22,13 +22,14 @@ from rts.conduct.reading_sealed import ReadSealedDetail, read_sealed_detail
 from rts.conduct.retiring_lists import WithdrawList, withdraw_list
 from rts.conduct.reviewing_lists import ReviewList, review_list
 from rts.refusal import Refusal
-from rts.reports.audit_trail import Wanted, safe_cell, trail
+from rts.reports.audit_trail import Wanted, trail
 from rts.store.audit_export import export_lines
 from rts.store.audit_verification import SEALED_ACTIONS
 from rts.store.checks import run_checks
 from rts.store.tables import AuditDetail, AuditEvent, ListFile
 from rts.trial.reading import read_definition, read_restricted
 from rts.trial.shipped import shipped_definition
+from rts.web.saving import safe_cell
 from tests.web.doors import Person as At
 from tests.web.doors import token_in, words_of
 from tests.world import World

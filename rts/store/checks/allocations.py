@@ -15,6 +15,7 @@ from rts.store.checks.view import View
 from rts.store.tables import ListEntry, ListFile, Subject
 from rts.trial.procedures import Minimisation
 from rts.vault.allocations import numbers_beside, read_allocation_file
+from rts.vault.list_file import list_path
 
 
 def every_subject_has_its_entry(view: View) -> Iterator[Finding]:
@@ -145,7 +146,7 @@ def _beside_the_list(view: View, entry: ListEntry, subject: Subject) -> dict[str
 
 
 def _path(view: View, found: ListFile) -> Path:
-    return view.tx.store.lists / view.trial.code / f"{found.list_id}.rtslist"
+    return list_path(view.tx.store.lists, view.trial.code, found.list_id)
 
 
 def every_subject_was_randomised_under_the_version_in_force(view: View) -> Iterator[Finding]:

@@ -16,12 +16,13 @@ from rts.store.specifications import open_specification
 from rts.store.tables import Kit, ListFile, ListSpecification, Person, Signature
 from rts.vault.keys_file import ListKeys, read_keys
 from rts.vault.list_file import ListFile as SealedFile
+from rts.vault.list_file import list_path
 
 IN_USE = ("active", "closed")
 
 
 def _read(view: View, found: ListFile) -> SealedFile:
-    return SealedFile.read(view.tx.store.lists / view.trial.code / f"{found.list_id}.rtslist", found.file_digest)
+    return SealedFile.read(list_path(view.tx.store.lists, view.trial.code, found.list_id), found.file_digest)
 
 
 def files_are_as_sealed(view: View) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from rts.store.migrations.guards import refuse
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -99,37 +101,18 @@ def upgrade() -> None:
     op.add_column("list_file", sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("list_file", sa.Column("closed_by", sa.Text(), nullable=True))
     for table in ("list_specification", "allocation_remark"):
-        _refuse(table, "UPDATE")
+        refuse(table, "UPDATE")
     for table in ("list_specification", "allocation_remark", "seed_share", "list_release"):
-        _refuse(table, "DELETE")
-    _refuse(
+        refuse(table, "DELETE")
+    refuse(
         "seed_share",
         "UPDATE",
         "OLD.revealed_at IS NOT NULL OR NEW.specification_id <> OLD.specification_id"
         " OR NEW.person_id <> OLD.person_id OR NEW.commitment <> OLD.commitment",
     )
-    _refuse(
+    refuse(
         "list_release",
         "UPDATE",
         "OLD.confirmed_at IS NOT NULL OR NEW.list_id <> OLD.list_id OR NEW.asked_by <> OLD.asked_by"
         " OR NEW.document <> OLD.document",
     )
-
-
-def _refuse(table: str, verb: str, when: str = "") -> None:
-    name = f"tr_{table}_{verb.lower()}_refused"
-    condition = f"WHEN ({when}) " if when else ""
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}EXECUTE FUNCTION rts_refuse()"
-        )
-        if verb == "DELETE":
-            op.execute(
-                f"CREATE TRIGGER tr_{table}_truncate_refused BEFORE TRUNCATE ON {table}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION rts_refuse()"
-            )
-    else:
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}BEGIN"
-            f" SELECT RAISE(ABORT, 'rows of {table} are evidence and are never changed or deleted'); END"
-        )

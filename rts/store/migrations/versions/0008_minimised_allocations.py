@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from rts.store.migrations.guards import refuse
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -25,23 +27,4 @@ def upgrade() -> None:
         sa.UniqueConstraint("entry_id", name=op.f("uq_minimised_allocation_entry_id")),
     )
     for verb in ("UPDATE", "DELETE"):
-        _refuse("minimised_allocation", verb)
-
-
-def _refuse(table: str, verb: str, when: str = "") -> None:
-    name = f"tr_{table}_{verb.lower()}_refused"
-    condition = f"WHEN ({when}) " if when else ""
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}EXECUTE FUNCTION rts_refuse()"
-        )
-        if verb == "DELETE":
-            op.execute(
-                f"CREATE TRIGGER tr_{table}_truncate_refused BEFORE TRUNCATE ON {table}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION rts_refuse()"
-            )
-    else:
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}BEGIN"
-            f" SELECT RAISE(ABORT, 'rows of {table} are evidence and are never changed or deleted'); END"
-        )
+        refuse("minimised_allocation", verb)

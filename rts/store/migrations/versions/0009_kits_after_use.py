@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from rts.store.migrations.guards import refuse
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -84,31 +86,12 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_destruction_kit_destruction_id"), "destruction_kit", ["destruction_id"])
     for table in ("kit_return", "kit_verification", "destruction_kit"):
-        _refuse(table, "UPDATE")
+        refuse(table, "UPDATE")
     for table in ("kit_return", "kit_verification", "destruction_kit", "destruction"):
-        _refuse(table, "DELETE")
-    _refuse(
+        refuse(table, "DELETE")
+    refuse(
         "destruction",
         "UPDATE",
         "OLD.recorded_at IS NOT NULL OR NEW.number <> OLD.number OR NEW.document <> OLD.document"
         " OR NEW.authorised_by <> OLD.authorised_by OR NEW.authorised_at <> OLD.authorised_at",
     )
-
-
-def _refuse(table: str, verb: str, when: str = "") -> None:
-    name = f"tr_{table}_{verb.lower()}_refused"
-    condition = f"WHEN ({when}) " if when else ""
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}EXECUTE FUNCTION rts_refuse()"
-        )
-        if verb == "DELETE":
-            op.execute(
-                f"CREATE TRIGGER tr_{table}_truncate_refused BEFORE TRUNCATE ON {table}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION rts_refuse()"
-            )
-    else:
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}BEGIN"
-            f" SELECT RAISE(ABORT, 'rows of {table} are evidence and are never changed or deleted'); END"
-        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from rts.store.migrations.guards import refuse
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
@@ -44,29 +46,10 @@ def upgrade() -> None:
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
     )
-    _refuse("lot_recall", "DELETE")
-    _refuse(
+    refuse("lot_recall", "DELETE")
+    refuse(
         "lot_recall",
         "UPDATE",
         "OLD.ended_at IS NOT NULL OR NEW.blinded_lot_id <> OLD.blinded_lot_id OR NEW.document <> OLD.document"
         " OR NEW.recalled_by <> OLD.recalled_by OR NEW.recalled_at <> OLD.recalled_at",
     )
-
-
-def _refuse(table: str, verb: str, when: str = "") -> None:
-    name = f"tr_{table}_{verb.lower()}_refused"
-    condition = f"WHEN ({when}) " if when else ""
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}EXECUTE FUNCTION rts_refuse()"
-        )
-        if verb == "DELETE":
-            op.execute(
-                f"CREATE TRIGGER tr_{table}_truncate_refused BEFORE TRUNCATE ON {table}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION rts_refuse()"
-            )
-    else:
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {condition}BEGIN"
-            f" SELECT RAISE(ABORT, 'rows of {table} are evidence and are never changed or deleted'); END"
-        )

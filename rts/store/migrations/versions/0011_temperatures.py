@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from rts.store.migrations.guards import refuse
+
 revision = "0011"
 down_revision = "0010"
 branch_labels = None
@@ -57,20 +59,4 @@ def upgrade() -> None:
     op.create_index(op.f("ix_kit_exposure_kit_id"), "kit_exposure", ["kit_id"])
     for table in ("temperature_record", "kit_exposure"):
         for verb in ("UPDATE", "DELETE"):
-            _refuse(table, verb)
-
-
-def _refuse(table: str, verb: str) -> None:
-    name = f"tr_{table}_{verb.lower()}_refused"
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION rts_refuse()")
-        if verb == "DELETE":
-            op.execute(
-                f"CREATE TRIGGER tr_{table}_truncate_refused BEFORE TRUNCATE ON {table}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION rts_refuse()"
-            )
-    else:
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} BEGIN"
-            f" SELECT RAISE(ABORT, 'rows of {table} are evidence and are never changed or deleted'); END"
-        )
+            refuse(table, verb)
